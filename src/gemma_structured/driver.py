@@ -1,0 +1,127 @@
+"""The seam between a generator and a model: what is asked, and what a model must be able to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from gemma_structured.exceptions import InputError
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+from gemma_structured.types import Cancellation, Deadline, SamplingParams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from gemma_structured.messages import Input
+    from gemma_structured.schema.output_type import OutputType
+    from gemma_structured.types import Example, Issue, ModelDelta, ModelResponse
+
+__all__ = ["Driver", "ModelRequest", "Responder", "Task"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(Generic[T]):
+    """What stays the same over many inputs: it is compiled, and its prompt is cached, once.
+
+    Attributes:
+        output_type: What is to be written.
+        instruction: What to do with each input.
+        examples: Inputs with the outputs that are right for them.
+        bounds: Bounds on numbers, strings and arrays without their own; `None` for none.
+        sampling: How tokens are chosen.
+        max_tokens: The most tokens an answer may have, forced ones included; `None` leaves it to
+            the model.
+        max_attempts: How often the model is asked before `OutputValidationError`.
+        timeout: Seconds that one input may take, all attempts together; `None` for no limit.
+        context: Handed to Pydantic's validators as `info.context`.
+    """
+
+    output_type: OutputType[T]
+    instruction: str | None = None
+    examples: tuple[Example[T], ...] = ()
+    bounds: Bounds | None = DEFAULT_BOUNDS
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    max_tokens: int | None = None
+    max_attempts: int = 3
+    timeout: float | None = None
+    context: object = None
+
+    def __post_init__(self) -> None:
+        """Refuse budgets with which nothing could be generated."""
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InputError(f"max_tokens must be at least 1, not {self.max_tokens}.")
+        if self.max_attempts < 1:
+            raise InputError(f"max_attempts must be at least 1, not {self.max_attempts}.")
+        Deadline.after(self.timeout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One question to a model.
+
+    Attributes:
+        input: The document, or a conversation that ends with the user.
+        issues: What was wrong with the last attempt, on a re-ask. The attempt itself is not sent
+            again: a history that grows with every attempt costs more than it helps.
+        attempt: The number of this attempt, from 1.
+        max_tokens: Overrides the task's, after a truncated attempt.
+        deadline: When to give up.
+        cancellation: Looked at between steps.
+    """
+
+    input: Input
+    issues: tuple[Issue, ...] = ()
+    attempt: int = 1
+    max_tokens: int | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+    cancellation: Cancellation = field(default_factory=Cancellation)
+
+
+class Responder(Protocol):
+    """A model with one task: what `Driver.bind` returns and a generator calls."""
+
+    @property
+    def model_name(self) -> str:
+        """Who answers."""
+        ...
+
+    def respond(self, request: ModelRequest) -> ModelResponse:
+        """Answer.
+
+        Raises:
+            ModelError: There is no usable answer. An answer that is whole but wrong is returned.
+        """
+        ...
+
+    async def arespond(self, request: ModelRequest) -> ModelResponse:
+        """Answer, without blocking the event loop."""
+        ...
+
+    def stream(self, request: ModelRequest) -> Iterator[ModelDelta | ModelResponse]:
+        """Answer piece by piece; the whole response comes last.
+
+        Closing the iterator early ends the work and frees what it held.
+        """
+        ...
+
+    def astream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+        """Answer piece by piece, without blocking the event loop."""
+        ...
+
+    def prompt(self, request: ModelRequest) -> str:
+        """The prompt as it will be sent, control tokens and all."""
+        ...
+
+    def count_tokens(self, request: ModelRequest) -> int:
+        """The prompt's length in tokens (an upper bound where the model cannot be asked)."""
+        ...
+
+
+class Driver(Protocol):
+    """What a model does for a generator."""
+
+    def bind(self, task: Task[T]) -> Responder:
+        """Prepare for a task. Cheap, and loads nothing: the first request does."""
+        ...
