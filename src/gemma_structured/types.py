@@ -19,6 +19,7 @@ from gemma_structured.exceptions import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
 __all__ = [
     "Attempt",
@@ -278,7 +279,7 @@ class Partial(Generic[T]):
     """
 
     value: JsonValue
-    closed: frozenset[tuple[str | int, ...]]
+    closed: AbstractSet[tuple[str | int, ...]]
     delta: str
     text: str
     thinking: str = ""
