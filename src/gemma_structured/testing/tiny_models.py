@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+from gemma_structured.decoding.quiet import quiet_transformers
 from gemma_structured.testing.tiny_tokenizers import FAMILY_TOKENS, Vocab, build_tokenizer
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def save(
 ) -> Path:
     """Write a tiny model and its tokenizer as a checkpoint folder, as a hub would give it."""
     model, tokenizer = build(architecture, vocab=vocab, seed=seed)
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
 

@@ -1,0 +1,1 @@
+"""Loading a local model and decoding with it, one masked step after another."""

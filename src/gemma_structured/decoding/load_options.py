@@ -1,0 +1,74 @@
+"""What a user may choose about the loading of a model: plain values, read without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from gemma_structured.exceptions import InputError
+
+__all__ = ["DTYPES", "DeviceMap", "Dtype", "ExpertsImplementation", "LoadOptions"]
+
+DeviceMap: TypeAlias = "str | Mapping[str, int | str]"
+"""Where accelerate puts the layers: `"auto"`, `"balanced"`, or a module name → device mapping."""
+
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
+"""The type that weights have in memory."""
+
+DTYPES: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
+
+ExpertsImplementation: TypeAlias = Literal[
+    "auto", "eager", "batched_mm", "grouped_mm", "deepgemm", "sonicmoe"
+]
+"""How the experts of one layer are computed (transformers' `set_experts_implementation`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """How to load a model.
+
+    Attributes:
+        device: `"auto"` takes CUDA, else Apple's MPS, else the CPU; otherwise any name that PyTorch
+            knows, such as `"cuda:1"`.
+        dtype: `"auto"` takes bfloat16 on a GPU; on a CPU float32 for a small model, and the
+            checkpoint's own type for one that float32 would make too large.
+        device_map: Where accelerate puts the layers, over several devices; replaces `device`.
+        quantization_config: Passed on to transformers as it is.
+        revision: Branch, tag or commit on the hub.
+        token: For gated or private repositories; `None` uses the one stored by `hf auth login`.
+            It is in no repr and no error.
+        local_files_only: Ask no server: the checkpoint must be a folder or in the hub's cache.
+        trust_remote_code: Run the code that comes with a checkpoint.
+        attn_implementation: Passed on to transformers.
+        experts_implementation: `"auto"` takes `grouped_mm`.
+        model_kwargs: Further arguments of `from_pretrained`.
+
+    Raises:
+        InputError: A value is not one of the above.
+    """
+
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    device_map: DeviceMap | None = None
+    quantization_config: object = None
+    revision: str | None = None
+    token: str | bool | None = field(default=None, repr=False)
+    local_files_only: bool = False
+    trust_remote_code: bool = False
+    attn_implementation: str | None = None
+    experts_implementation: ExpertsImplementation = "auto"
+    model_kwargs: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            msg = f"dtype is {self.dtype!r}."
+            raise InputError(msg, hint=f"Choose one of {', '.join(DTYPES)}.")
+        if not isinstance(self.device, str) or not self.device:
+            msg = f"device is {self.device!r}, not the name of a device."
+            raise InputError(msg, hint='Write "auto", "cpu", "cuda", "cuda:0" or "mps".')
+        if self.device_map is not None and self.device != "auto":
+            msg = f"Both device ({self.device!r}) and device_map are given."
+            raise InputError(msg, hint="Give one: a device map places every layer itself.")
+        object.__setattr__(self, "model_kwargs", MappingProxyType(dict(self.model_kwargs)))

@@ -1,0 +1,138 @@
+"""Load a checkpoint: a folder or a hub id becomes a `LoadedModel`, or a `LoadError` says why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemma_structured.decoding.checkpoint import locate, measure_weights
+from gemma_structured.decoding.load_errors import translate_errors
+from gemma_structured.decoding.load_options import LoadOptions
+from gemma_structured.decoding.loaded_model import (
+    LoadedModel,
+    check_tokenizer,
+    from_transformers,
+    set_experts,
+)
+from gemma_structured.decoding.placement import check_memory, choose_device, choose_dtype
+from gemma_structured.decoding.quiet import quiet_transformers
+from gemma_structured.decoding.text_only import check_loading, text_model
+from gemma_structured.exceptions import LoadError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["LoadOptions", "LoadedModel", "from_transformers", "load_model", "set_experts"]
+
+
+def load_model(source: str | Path, options: LoadOptions | None = None) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Of a multimodal Gemma checkpoint only the text model is read.
+
+    Args:
+        source: A folder, or a hub id such as `"google/gemma-4-26B-A4B-it"`.
+        options: Device, type, revision and the like.
+
+    Raises:
+        LoadError: A missing extra, folder, file, permission or memory; weights that do not fit the
+            architecture; a model that does not generate text; a tokenizer that is not fast.
+    """
+    options = options or LoadOptions()
+    name = str(source)
+    with translate_errors(name, token=options.token):
+        folder = locate(source, options)
+        with quiet_transformers():
+            config = _config(folder, options)
+            tokenizer = _tokenizer(folder, options, name)
+            model = _model(folder, config, options, name)
+        return from_transformers(model, tokenizer, name=name)
+
+
+def _config(folder: Path, options: LoadOptions) -> PreTrainedConfig:
+    from transformers import AutoConfig  # noqa: PLC0415 - part of the extra `local`
+
+    config: PreTrainedConfig = AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=options.trust_remote_code
+    )
+    return config
+
+
+def _tokenizer(folder: Path, options: LoadOptions, name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer  # noqa: PLC0415 - part of the extra `local`
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=options.trust_remote_code,
+        clean_up_tokenization_spaces=False,
+    )
+    check_tokenizer(tokenizer, name)
+    return tokenizer
+
+
+def _model(
+    folder: Path, config: PreTrainedConfig, options: LoadOptions, name: str
+) -> PreTrainedModel:
+    import transformers  # noqa: PLC0415 - part of the extra `local`
+
+    text = text_model(config)
+    if text is not None:
+        config = config.get_text_config(decoder=True)
+    elif type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not (
+        options.trust_remote_code and "AutoModelForCausalLM" in getattr(config, "auto_map", {})
+    ):
+        raise LoadError(
+            f"{name!r} is a {config.model_type!r} model, which does not generate text "
+            "(no causal language model of transformers has this configuration).",
+            hint="Choose a causal language model; one with its own code needs trust_remote_code=True.",
+            model_name=name,
+        )
+    loader = (
+        transformers.AutoModelForCausalLM
+        if text is None
+        else getattr(transformers, text.class_name)
+    )
+    arguments = _arguments(folder, config, options, name)
+    if text is not None:
+        arguments["key_mapping"] = dict(text.key_mapping)
+    model, info = loader.from_pretrained(
+        folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
+    )
+    check_loading(info, ignore=None if text is None else text.other_tensors, name=name)
+    return model
+
+
+def _arguments(
+    folder: Path, config: PreTrainedConfig, options: LoadOptions, name: str
+) -> dict[str, object]:
+    """The arguments of `from_pretrained`, device and type chosen and the memory checked."""
+    size = measure_weights(folder)
+    device = choose_device(options, name)
+    dtype = choose_dtype(options, device, size)
+    quantized = getattr(config, "quantization_config", None) is not None
+    if size is not None and options.device_map is None and options.quantization_config is None:
+        check_memory(size, device, dtype, quantized=quantized, name=name)
+    arguments: dict[str, object] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "trust_remote_code": options.trust_remote_code,
+        **options.model_kwargs,
+    }
+    if options.experts_implementation != "auto":
+        arguments["experts_implementation"] = options.experts_implementation
+    if options.attn_implementation is not None:
+        arguments["attn_implementation"] = options.attn_implementation
+    if options.quantization_config is not None:
+        arguments["quantization_config"] = options.quantization_config
+    device_map = options.device_map or _single_device(device)
+    if device_map is not None:
+        arguments["device_map"] = device_map
+    return arguments
+
+
+def _single_device(device: torch.device) -> dict[str, str] | None:
+    """The device map that reads the weights straight onto one device; a CPU needs none."""
+    return None if device.type == "cpu" else {"": str(device)}
