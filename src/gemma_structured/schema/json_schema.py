@@ -1,0 +1,198 @@
+"""`JsonSchema`: a JSON Schema as a value that can be walked, transformed, resolved and compared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from typing_extensions import Self
+
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
+from gemma_structured.schema.plain_json import plain_json
+from gemma_structured.schema.references import References
+from gemma_structured.schema.terms import Term
+from gemma_structured.types import JsonValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["JsonSchema", "Path", "Schema"]
+
+Path = tuple[str | int, ...]
+"""Keys and indexes from the root of a schema."""
+Schema = dict[str, JsonValue] | bool
+"""A schema as plain JSON."""
+
+
+class JsonSchema(Term[JsonValue]):
+    """A JSON Schema: what `gs.JsonSchema({...})` makes, and what every Python type becomes.
+
+    The draft is the one that `$schema` names, 2020-12 without it
+    (https://json-schema.org/draft/2020-12/json-schema-core). The schema keeps its own meaning: an
+    object without `additionalProperties` is open. The order of `properties` is the order in which a
+    model writes them, so two schemas that differ in it are not equal; the order of keywords means
+    nothing.
+
+    Args:
+        value: The schema, as `json.load` gives it. It is copied.
+
+    Raises:
+        SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
+            or a `$ref` leads nowhere (remote schemas are not fetched). The error's `path` is a JSON
+            Pointer to the place.
+    """
+
+    __slots__ = ("_canonical", "_dialect", "_references", "_value")
+
+    def __init__(self, value: object) -> None:
+        from gemma_structured.schema.metaschema import check_schema  # noqa: PLC0415 - a cycle
+
+        plain = plain_json(value)
+        if not isinstance(plain, dict | bool):
+            raise SchemaError(
+                f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",
+                hint="Pass the decoded schema, as json.load gives it.",
+            )
+        self._set(plain, _dialect_of(plain))
+        check_schema(self)
+
+    def _set(self, value: Schema, dialect: Dialect) -> None:
+        self._value: Schema = value
+        self._dialect = dialect
+        self._canonical: str | None = None
+        self._references: References | None = None
+
+    @classmethod
+    def trusted(cls, value: Schema, dialect: Dialect | None = None) -> Self:
+        """Wrap a schema that this package has built itself: neither copied nor checked.
+
+        Args:
+            value: The schema; the caller gives it away.
+            dialect: Its draft, where it is not the one that `$schema` names.
+        """
+        made = cls.__new__(cls)
+        made._set(value, dialect or _dialect_of(value))
+        return made
+
+    @property
+    def value(self) -> Schema:
+        """The schema as plain JSON. It is shared: copy it before changing it."""
+        return self._value
+
+    @property
+    def dialect(self) -> Dialect:
+        """The draft that it is written in."""
+        return self._dialect
+
+    @property
+    def canonical(self) -> str:
+        """Compact JSON with sorted keywords: the same for schemas that are equal."""
+        if self._canonical is None:
+            self._canonical = json.dumps(
+                _sorted_keywords(self._value), ensure_ascii=False, separators=(",", ":")
+            )
+        return self._canonical
+
+    @property
+    def references(self) -> References:
+        """What resolves the `$ref`s in it."""
+        if self._references is None:
+            self._references = References(self._value, self._dialect)
+        return self._references
+
+    def walk(self) -> Iterator[tuple[Path, Schema]]:
+        """Every schema in it with its path, parents first, in the order written.
+
+        Each is given where it stands; a `$ref` is not followed.
+        """
+        pending: list[tuple[Path, JsonValue]] = [((), self._value)]
+        while pending:
+            path, schema = pending.pop()
+            if isinstance(schema, bool):
+                yield path, schema
+            elif isinstance(schema, dict):
+                yield path, schema
+                pending.extend(
+                    reversed([((*path, *step), child) for step, child in children(schema)])
+                )
+
+    def transform(self, fn: Callable[[Path, Schema], Schema]) -> JsonSchema:
+        """Rebuild it bottom-up: `fn` gets each schema's path and the schema with its new children.
+
+        Args:
+            fn: Returns what stands there from now on; it may change the dict that it is given.
+
+        Returns:
+            The new schema, of the same draft. It is trusted: not checked again.
+        """
+        return JsonSchema.trusted(_transform(self._value, (), fn), self._dialect)
+
+    def resolve(self, ref: str, *, base: Path = ()) -> Schema:
+        """The schema that a reference leads to.
+
+        Args:
+            ref: A `$ref` or `$dynamicRef`: `#`, `#/$defs/Line`, `#anchor`, or an `$id` inside.
+            base: The path of the schema that the reference stands in.
+
+        Raises:
+            SchemaError: It leads nowhere, or out of the schema.
+        """
+        return self.references.resolve(ref, base)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            self.canonical == other.canonical and self._dialect is other._dialect
+            if isinstance(other, JsonSchema)
+            else NotImplemented
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.canonical)
+
+    def __repr__(self) -> str:
+        text = self.canonical
+        return f"JsonSchema({text if len(text) <= 80 else text[:77] + '...'})"  # noqa: PLR2004
+
+
+def _dialect_of(value: Schema) -> Dialect:
+    uri = value.get("$schema") if isinstance(value, dict) else None
+    if uri is None:
+        return DEFAULT_DIALECT
+    dialect = find_dialect(uri) if isinstance(uri, str) else None
+    if dialect is None:
+        raise SchemaError(
+            "This draft of JSON Schema is not known.",
+            path="/$schema",
+            keyword="$schema",
+            hint=f"Name a known one, such as {DEFAULT_DIALECT.uri}, or leave `$schema` out.",
+        )
+    return dialect
+
+
+def _transform(schema: Schema, path: Path, fn: Callable[[Path, Schema], Schema]) -> Schema:
+    if isinstance(schema, bool):
+        return fn(path, schema)
+    rebuilt = dict(schema)
+    for step, child in children(schema):
+        if not isinstance(child, dict | bool):
+            continue
+        new = _transform(child, (*path, *step), fn)
+        keyword, *rest = step
+        assert isinstance(keyword, str)
+        if not rest:
+            rebuilt[keyword] = new
+            continue
+        container = rebuilt[keyword]
+        if container is schema[keyword]:
+            container = dict(container) if isinstance(container, dict) else list(container)  # type: ignore[arg-type]
+            rebuilt[keyword] = container
+        container[rest[0]] = new  # type: ignore[index,call-overload]
+    return fn(path, rebuilt)
+
+
+def _sorted_keywords(schema: Schema) -> Schema:
+    def sort(_: Path, node: Schema) -> Schema:
+        return dict(sorted(node.items())) if isinstance(node, dict) else node
+
+    return _transform(schema, (), sort)

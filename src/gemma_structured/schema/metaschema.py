@@ -1,0 +1,74 @@
+"""Checks a schema itself: its draft's metaschema, its regular expressions, its references."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.validator import validator_class
+from gemma_structured.types import pointer
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
+    from gemma_structured.schema.json_schema import JsonSchema, Path
+
+__all__ = ["check_schema"]
+
+_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+
+def check_schema(schema: JsonSchema) -> None:
+    """Refuse a schema that means nothing.
+
+    Raises:
+        SchemaError: With the JSON Pointer of the first fault.
+    """
+    classes = validator_class(schema.dialect)
+    for error in classes(classes.META_SCHEMA).iter_errors(schema.value):
+        raise _refusal(error)
+    for path, node in schema.walk():
+        if not isinstance(node, dict):
+            continue
+        _check_patterns(node, path)
+        for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
+            ref = node.get(keyword)
+            if isinstance(ref, str):
+                schema.resolve(ref, base=path)
+
+
+def _check_patterns(node: dict[str, object], path: Path) -> None:
+    patterns = [((*path, "pattern"), node.get("pattern"))]
+    named = node.get("patternProperties")
+    if isinstance(named, dict):
+        patterns += [((*path, "patternProperties", name), name) for name in named]
+    for where, pattern in patterns:
+        if not isinstance(pattern, str):
+            continue
+        try:
+            EcmaRegex.of(pattern)
+        except SchemaError as error:
+            raise SchemaError(
+                error.message.removeprefix("(root): "),
+                path=pointer(where),
+                keyword=str(where[len(path)]),
+            ) from None
+
+
+def _refusal(error: ValidationError) -> SchemaError:
+    while error.context:
+        error = max(error.context, key=lambda each: len(each.absolute_path))
+    path = tuple(error.absolute_path)
+    keyword = next((str(part) for part in reversed(path) if isinstance(part, str)), None)
+    hint = None
+    if keyword == "type" and isinstance(error.instance, str):
+        close = get_close_matches(error.instance, _TYPES, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Types are {', '.join(_TYPES)}."
+    return SchemaError(
+        f"The metaschema refuses this: {error.message:.200}.",
+        path=pointer(path),
+        keyword=keyword,
+        hint=hint,
+    )

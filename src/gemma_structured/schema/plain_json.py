@@ -1,0 +1,113 @@
+"""Takes a private, plain copy of a JSON value that a user handed in, or says what is not JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.types import pointer
+
+if TYPE_CHECKING:
+    from gemma_structured.types import JsonValue
+
+__all__ = ["MAX_DEPTH", "MAX_NODES", "plain_json"]
+
+MAX_DEPTH: Final = 200
+"""Levels of nesting that a schema may have."""
+MAX_NODES: Final = 1_000_000
+"""Values that a schema may hold in all, those that Python shares between places counted each time."""
+_MAX_INTEGER_BITS: Final = 4096
+
+
+def plain_json(value: object) -> JsonValue:
+    """Copy a value into fresh dicts, lists, strings, numbers, booleans and `None`.
+
+    Raises:
+        SchemaError: Something in it is not JSON (a NaN, a key that is not a string, an object of
+            another class, half a surrogate pair), it holds itself, or it is too large.
+    """
+    return _Copier().copy(value, ())
+
+
+class _Copier:
+    """One copy: the containers that are open, and how much has been copied."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._nodes = 0
+
+    def copy(self, value: object, path: tuple[str | int, ...]) -> JsonValue:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise SchemaError(f"The schema holds more than {MAX_NODES:,} values.")
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return _text(value, path)
+        if isinstance(value, int | float):
+            return _number(value, path)
+        if isinstance(value, dict | list | tuple):
+            return self._container(value, path)
+        raise SchemaError(
+            f"A {type(value).__name__} is not JSON.",
+            path=pointer(path),
+            hint="Use dicts with string keys, lists, strings, numbers, booleans and None.",
+        )
+
+    def _container(
+        self,
+        value: dict[object, object] | list[object] | tuple[object, ...],
+        path: tuple[str | int, ...],
+    ) -> JsonValue:
+        if id(value) in self._open:
+            raise SchemaError(
+                "The schema contains itself.",
+                path=pointer(path),
+                hint='Recursion is written as a reference: {"$ref": "#"}.',
+            )
+        if len(path) >= MAX_DEPTH:
+            raise SchemaError(
+                f"The schema is nested more than {MAX_DEPTH} levels deep.", path=pointer(path)
+            )
+        self._open.add(id(value))
+        try:
+            if isinstance(value, dict):
+                return {
+                    key: self.copy(item, (*path, key))
+                    for key, item in ((_key(key, path), item) for key, item in value.items())
+                }
+            return [self.copy(item, (*path, index)) for index, item in enumerate(value)]
+        finally:
+            self._open.discard(id(value))
+
+
+def _key(key: object, path: tuple[str | int, ...]) -> str:
+    if not isinstance(key, str):
+        raise SchemaError(
+            f"The key {key!r:.40} is a {type(key).__name__}; JSON keys are strings.",
+            path=pointer(path),
+        )
+    return _text(key, path)
+
+
+def _text(text: str, path: tuple[str | int, ...]) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SchemaError(
+            "A string holds half a surrogate pair, which is not Unicode text.", path=pointer(path)
+        ) from None
+    return str(text)
+
+
+def _number(number: float, path: tuple[str | int, ...]) -> int | float:
+    if isinstance(number, int):
+        if number.bit_length() > _MAX_INTEGER_BITS:
+            raise SchemaError(
+                f"An integer of {number.bit_length():,} bits is too large.", path=pointer(path)
+            )
+        return int(number)
+    if not math.isfinite(number):
+        raise SchemaError(f"{number} is not a JSON number.", path=pointer(path))
+    return float(number)

@@ -1,0 +1,92 @@
+"""Resolves the references inside one schema: pointers, anchors and embedded `$id`s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from jsonschema_specifications import REGISTRY
+from referencing import Resource
+from referencing.exceptions import Unresolvable
+
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.types import pointer
+
+if TYPE_CHECKING:
+    from referencing import Resolver
+
+    from gemma_structured.schema.dialect import Dialect
+    from gemma_structured.types import JsonValue
+
+__all__ = ["References"]
+
+
+class References:
+    """The references of one schema. Metaschemas of known drafts resolve, nothing is fetched."""
+
+    __slots__ = ("_dialect", "_root", "_value")
+
+    def __init__(self, value: dict[str, JsonValue] | bool, dialect: Dialect) -> None:
+        self._value = value
+        self._dialect = dialect
+        resource = Resource(contents=value, specification=dialect.specification)
+        self._root: Resolver[JsonValue] = REGISTRY.resolver_with_root(resource)
+
+    def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> dict[str, JsonValue] | bool:
+        """The schema that a reference in the schema at `base` leads to.
+
+        Raises:
+            SchemaError: It leads nowhere, or out of the schema.
+        """
+        found = self._pointed(ref) if not base else None
+        if found is None:
+            try:
+                found = self._resolver_at(base).lookup(ref).contents
+            except Unresolvable:
+                raise self._error(ref, base) from None
+        if not isinstance(found, dict | bool):
+            raise SchemaError(
+                f"{ref!r:.200} leads to something that is not a schema.",
+                path=pointer((*base, "$ref")),
+                keyword="$ref",
+            )
+        return found
+
+    def _pointed(self, ref: str) -> JsonValue:
+        """Follow a plain pointer from the root; `None` where the whole machinery is needed."""
+        if not ref.startswith("#") or (ref != "#" and not ref.startswith("#/")):
+            return None
+        found: JsonValue = self._value
+        for part in ref[2:].split("/") if ref != "#" else ():
+            name = unquote(part).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and name in found:
+                found = found[name]
+                if isinstance(found, dict) and ("$id" in found or "id" in found):
+                    return None
+            else:
+                return None
+        return found
+
+    def _resolver_at(self, base: tuple[str | int, ...]) -> Resolver[JsonValue]:
+        """The resolver of a place: an `$id` on the way to it changes what references are relative to."""
+        resolver, here = self._root, self._value
+        for part in base:
+            here = here[part]  # type: ignore[index,call-overload,assignment]
+            if isinstance(here, dict) and isinstance(here.get("$id", here.get("id")), str):
+                resource = Resource(contents=here, specification=self._dialect.specification)
+                resolver = resolver.in_subresource(resource)
+        return resolver
+
+    def _error(self, ref: str, base: tuple[str | int, ...]) -> SchemaError:
+        local = ref.startswith("#")
+        hint = (
+            "Define what it names, under `$defs` for example."
+            if local
+            else "Schemas elsewhere are not fetched: put that schema under `$defs` and refer to it."
+        )
+        return SchemaError(
+            f"The reference {ref!r:.200} leads nowhere.",
+            path=pointer((*base, "$ref")),
+            keyword="$ref",
+            hint=hint,
+        )

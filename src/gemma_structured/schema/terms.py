@@ -1,0 +1,203 @@
+"""What users may give instead of a Python type: a regular expression, a choice, a Lark grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, cast
+
+from pydantic_core import core_schema
+from typing_extensions import TypeVar
+
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.lark_text import LarkText
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+__all__ = ["LARK_KEYWORD", "Choice", "Lark", "Regex", "Term"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+LARK_KEYWORD = "x-gemma-lark"
+"""The keyword by which a string in a JSON Schema is held to a Lark grammar."""
+
+
+class Term(Generic[T_co]):
+    """An output type that is not a Python type; `T_co` is what it yields.
+
+    The terms are `Regex`, `Choice` and `Lark`, whose output is the text itself, and `JsonSchema`,
+    whose output is a JSON value. The first three may also stand inside a type, as
+    `Annotated[str, gs.Regex(r"[A-Z]{2}\\d+")]`.
+    """
+
+    __slots__ = ()
+
+
+class _TextTerm(Term[str]):
+    """What the three terms of text share: their place inside a Pydantic type."""
+
+    __slots__ = ()
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole text is one that the term allows.
+
+        Raises:
+            SchemaError: It cannot be told: see the term.
+        """
+        raise NotImplementedError
+
+    def _keywords(self) -> dict[str, Any]:
+        """The same constraint on a string, in JSON Schema."""
+        raise NotImplementedError
+
+    def _expectation(self) -> str:
+        """What a wrong string is told."""
+        raise NotImplementedError
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        schema = handler(source)
+        if schema["type"] not in {"str", "function-after", "literal"}:
+            raise SchemaError(
+                f"{type(self).__name__} says what a string looks like and cannot annotate "
+                f"{source!r:.100}.",
+                hint=f"Write Annotated[str, {type(self).__name__}(...)].",
+            )
+
+        def check(value: object) -> object:
+            if not isinstance(value, str) or not self.matches(value):
+                raise ValueError(self._expectation())
+            return value
+
+        return core_schema.no_info_after_validator_function(check, schema)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = handler(schema)
+        added = self._keywords()
+        if described.keys() & added.keys():
+            return {**described, "allOf": [*described.get("allOf", []), added]}
+        return {**described, **added}
+
+
+@dataclass(frozen=True, slots=True)
+class Regex(_TextTerm):
+    """Text that matches a regular expression as a whole.
+
+    Attributes:
+        pattern: ECMA-262 with Unicode semantics, the dialect of JSON Schema
+            (https://json-schema.org/draft/2020-12/json-schema-core#name-regular-expressions): `\\d`
+            is `[0-9]`, and no `^` and `$` are needed.
+
+    Raises:
+        SchemaError: The pattern is not a regular expression.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        """Refuse what does not compile."""
+        if not isinstance(cast("object", self.pattern), str):
+            raise SchemaError(f"A pattern is a string, not a {type(self.pattern).__name__}.")
+        EcmaRegex.of(self.pattern)
+
+    def matches(self, text: str) -> bool:
+        """Whether the whole text matches."""
+        return EcmaRegex.of(self.pattern).fullmatch(text)
+
+    def _keywords(self) -> dict[str, Any]:
+        return {"pattern": f"^(?:{self.pattern})$"}
+
+    def _expectation(self) -> str:
+        return f"does not match {self.pattern!r:.200}"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Choice(_TextTerm):
+    """One of several texts.
+
+    Attributes:
+        options: The texts, each once, in the order given.
+
+    Raises:
+        SchemaError: There is none, or one is not Unicode text.
+    """
+
+    options: tuple[str, ...]
+
+    def __init__(self, options: Iterable[str]) -> None:
+        if isinstance(options, str):
+            raise SchemaError("The options of a Choice are a list of strings, not one string.")
+        given: list[object] = list(options)
+        for option in given:
+            if not isinstance(option, str):
+                raise SchemaError(
+                    f"An option of a Choice is a string, not a {type(option).__name__}.",
+                    hint="For other values use Literal or Enum.",
+                )
+            if not option.isascii():
+                _refuse_surrogates(option)
+        if not given:
+            raise SchemaError("A Choice needs at least one option.")
+        object.__setattr__(self, "options", tuple(dict.fromkeys(cast("list[str]", given))))
+
+    def matches(self, text: str) -> bool:
+        """Whether the text is one of the options."""
+        return text in self.options
+
+    def _keywords(self) -> dict[str, Any]:
+        return {"enum": list(self.options)}
+
+    def _expectation(self) -> str:
+        return f"is not one of {', '.join(map(repr, self.options)):.200}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lark(_TextTerm):
+    """Text that a grammar derives.
+
+    Attributes:
+        source: The grammar in llguidance's variant of Lark
+            (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md), with a rule
+            `start`. Special tokens (`<[48]>`, `<name>`) and `%llguidance` options that speak of
+            tokens are not text and are refused when the text is checked.
+
+    Raises:
+        SchemaError: The source is empty, or, where llguidance is installed, it does not compile.
+    """
+
+    source: str
+
+    def __post_init__(self) -> None:
+        """Refuse what does not compile."""
+        if not isinstance(cast("object", self.source), str) or not self.source.strip():
+            raise SchemaError("A Lark grammar is a text with a rule `start`.")
+        _refuse_surrogates(self.source)
+        LarkText.of(self.source).check()
+
+    def matches(self, text: str) -> bool:
+        """Whether the grammar derives the text.
+
+        Raises:
+            LoadError: llguidance is not installed.
+            SchemaError: The grammar is too large to check a text with.
+        """
+        return LarkText.of(self.source).matches(text)
+
+    def _keywords(self) -> dict[str, Any]:
+        return {LARK_KEYWORD: self.source}
+
+    def _expectation(self) -> str:
+        return "does not follow its Lark grammar"
+
+
+def _refuse_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SchemaError("Half a surrogate pair is not Unicode text.") from None
