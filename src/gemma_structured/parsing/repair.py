@@ -97,6 +97,9 @@ def extract_json(text: str, *, finish_reason: FinishReason | None) -> Extracted:
     finds = _scan(text)
     if finds.broken is not None:
         raise _broken(text, finds.broken)
+    tail = _bare(_CLOSER.split(text)[-1])
+    if not finds.values and _is_strict(tail):
+        return Extracted(tail)
     reading = _choose(text, finds.values)
     return Extracted(reading.text, repaired=reading.repaired)
 
@@ -174,9 +177,6 @@ def _candidates(text: str) -> Iterator[str]:
         fences = list(_FENCE.finditer(bare))
         if len(fences) == 2 and not fences[1][2].strip():  # noqa: PLR2004  (one opens, one closes)
             yield bare[fences[0].end() : fences[1].start()].strip()
-    *_, tail = _CLOSER.split(bare)
-    if len(tail) < len(bare):
-        yield _bare(tail)
 
 
 def _bare(text: str) -> str:
