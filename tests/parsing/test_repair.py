@@ -163,7 +163,7 @@ def test_what_could_be_meant_in_two_ways_is_refused(text, message):
 
 def test_the_place_of_a_break_is_told():
     """The issue names line and column and shows the text around it, for the model to act on."""
-    with pytest.raises(OutputValidationError, match="line 2, column 8") as caught:
+    with pytest.raises(OutputValidationError, match="line 2, column 9") as caught:
         read('{"a": 1,\n "bcd": oops}')
     assert "oops" in caught.value.issues[0].found
 
