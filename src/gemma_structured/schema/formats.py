@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonschema import FormatChecker
 
 from gemma_structured.exceptions import SchemaError
-from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.ecma import EcmaRegex
 
 if TYPE_CHECKING:
     from gemma_structured.schema.dialect import Dialect

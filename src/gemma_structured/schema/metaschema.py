@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import SchemaError
-from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.validator import validator_class
 from gemma_structured.types import pointer
 

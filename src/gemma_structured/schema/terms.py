@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 from typing_extensions import TypeVar
 
 from gemma_structured.exceptions import SchemaError
-from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.lark_text import LarkText
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonschema import ValidationError
 from jsonschema.validators import extend
 
-from gemma_structured.schema.ecma_regex import EcmaRegex
+from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.lark_text import LarkText
 from gemma_structured.schema.terms import LARK_KEYWORD
