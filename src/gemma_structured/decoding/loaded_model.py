@@ -110,7 +110,9 @@ def set_experts(
             earlier call gave back.
     """
     before: dict[str, str | None] = model.get_experts_implementation()
-    wanted = dict.fromkeys(before, implementation) if isinstance(implementation, str) else implementation
+    wanted = (
+        dict.fromkeys(before, implementation) if isinstance(implementation, str) else implementation
+    )
     if has_experts(model.config) and dict(wanted) != before:
         model.set_experts_implementation(implementation)
     return before
@@ -123,10 +125,13 @@ def has_experts(config: PreTrainedConfig) -> bool:
     return any(getattr(text, name, None) for name in names)
 
 
-def _context_length(
-    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str
-) -> int:
-    for attribute in ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length"):
+def _context_length(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> int:
+    for attribute in (
+        "max_position_embeddings",
+        "n_positions",
+        "max_sequence_length",
+        "seq_length",
+    ):
         value = getattr(config, attribute, None)
         if isinstance(value, int) and value > 0:
             return value

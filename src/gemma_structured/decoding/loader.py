@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["LoadOptions", "LoadedModel", "from_transformers", "load_model", "set_experts"]
+__all__ = [
+    "LoadOptions",
+    "LoadedModel",
+    "from_transformers",
+    "load_model",
+    "load_weights",
+    "set_experts",
+]
 
 
 def load_model(source: str | Path, options: LoadOptions | None = None) -> LoadedModel:
@@ -45,9 +52,8 @@ def load_model(source: str | Path, options: LoadOptions | None = None) -> Loaded
     with translate_errors(name, token=options.token):
         folder = locate(source, options)
         with quiet_transformers():
-            config = _config(folder, options)
             tokenizer = _tokenizer(folder, options, name)
-            model = _model(folder, config, options, name)
+            model = load_weights(folder, options, name=name)
         return from_transformers(model, tokenizer, name=name)
 
 
@@ -73,11 +79,15 @@ def _tokenizer(folder: Path, options: LoadOptions, name: str) -> PreTrainedToken
     return tokenizer
 
 
-def _model(
-    folder: Path, config: PreTrainedConfig, options: LoadOptions, name: str
-) -> PreTrainedModel:
+def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrainedModel:
+    """Load the model of a checkpoint folder; of a multimodal Gemma, its text model.
+
+    Raises:
+        LoadError: It generates no text, does not fit into memory, or its weights do not fit it.
+    """
     import transformers  # noqa: PLC0415 - part of the extra `local`
 
+    config = _config(folder, options)
     text = text_model(config)
     if text is not None:
         config = config.get_text_config(decoder=True)

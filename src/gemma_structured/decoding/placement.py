@@ -87,7 +87,7 @@ def check_memory(
         f"{name!r} needs {needed / _GIB:.1f} GiB on {str(device)!r} in {_dtype_name(dtype)}, "
         f"and {free / _GIB:.1f} GiB are free.",
         hint=(
-            f"Free memory, pass {smaller}quantization_config=... or device_map=\"auto\" (spreads "
+            f'Free memory, pass {smaller}quantization_config=... or device_map="auto" (spreads '
             "the layers over GPUs and memory), or take a smaller model."
         ),
         model_name=name,
@@ -119,7 +119,9 @@ def _cgroup_free() -> int | None:
             return None
         used = int((_CGROUP / "memory.current").read_text())
         lines = (_CGROUP / "memory.stat").read_text().splitlines()
-        cache = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
+        cache = next(
+            (int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0
+        )
         return int(limit) - used + cache
     except (OSError, ValueError):
         return None

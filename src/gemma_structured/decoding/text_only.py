@@ -62,9 +62,7 @@ def text_model(config: PreTrainedConfig) -> TextModel | None:
     return _TEXT_MODELS.get(config.model_type)
 
 
-def check_loading(
-    info: Mapping[str, Collection[object]], *, ignore: str | None, name: str
-) -> None:
+def check_loading(info: Mapping[str, Collection[object]], *, ignore: str | None, name: str) -> None:
     """Refuse a load that left a weight random or a tensor unused.
 
     transformers only logs this. Weights tied to others are not among the missing.

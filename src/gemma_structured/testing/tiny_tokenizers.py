@@ -231,10 +231,7 @@ def _byte_backend(tokens: FamilyTokens, *, reserved: int) -> Tokenizer:
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     backend.add_tokens(
-        [
-            AddedToken(token, special=token not in tokens.plain, normalized=False)
-            for token in ids
-        ]
+        [AddedToken(token, special=token not in tokens.plain, normalized=False) for token in ids]
     )
     return backend
 
