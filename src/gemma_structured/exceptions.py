@@ -169,7 +169,23 @@ class ContextLengthError(ModelError):
 
 
 class TransportError(ModelError):
-    """No answer arrived: connection, TLS, a cut stream."""
+    """No answer arrived: connection, TLS, a cut stream.
+
+    Attributes:
+        retryable: Whether the same request may succeed later.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool = True,
+        hint: str | None = None,
+        attempts: Sequence[Attempt] = (),
+        model_name: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, attempts=attempts, model_name=model_name)
+        self.retryable = retryable
 
 
 class APIStatusError(ModelError):

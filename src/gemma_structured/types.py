@@ -352,6 +352,10 @@ class Cancellation:
         """Whether someone has asked."""
         return self._event.is_set()
 
+    def wait(self, seconds: float) -> bool:
+        """Sleep, unless or until someone asks; say whether someone has."""
+        return self._event.wait(seconds)
+
     def check(self) -> None:
         """Raise if someone has asked.
 
