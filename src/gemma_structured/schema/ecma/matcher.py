@@ -104,15 +104,28 @@ class PositionMatcher:
                 places = moved
                 break
             places = moved
-        if node.most is None and isinstance(node.node, Atom):
-            return self._run(self._atom(node.node.source), places, back=back)
+        single = self._single(node.node)
         reached = fresh = places
         rounds = len(self._text) + 1 if node.most is None else node.most - node.least
         while fresh and rounds:
+            if node.most is None and single:
+                fresh = self._run(single, fresh, back=back)
+                reached |= fresh
             fresh = self._move(node.node, fresh, back=back) & ~reached
             reached |= fresh
             rounds -= 1
         return reached
+
+    def _single(self, node: Node) -> int:
+        """The characters that a node can take alone."""
+        if isinstance(node, Atom):
+            return self._atom(node.source)
+        if isinstance(node, Alternatives):
+            found = 0
+            for option in node.options:
+                found |= self._single(option)
+            return found
+        return 0
 
     def _run(self, here: int, places: int, *, back: bool) -> int:
         """Any number of one atom, by doubling: places one step away, then two, then four."""
