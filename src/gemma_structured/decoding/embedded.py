@@ -16,8 +16,8 @@ from gemma_structured.decoding.gemma3_gguf import weight_bytes, write_checkpoint
 from gemma_structured.decoding.gguf_file import GgufFile
 from gemma_structured.decoding.load_errors import translate_errors
 from gemma_structured.decoding.load_options import LoadOptions
-from gemma_structured.decoding.loader import load_weights
 from gemma_structured.decoding.loaded_model import LoadedModel, from_transformers
+from gemma_structured.decoding.loader import load_weights
 from gemma_structured.decoding.quiet import quiet_transformers
 from gemma_structured.exceptions import LoadError
 
@@ -80,7 +80,7 @@ def embedded_folder(cache_dir: str | Path | None = None, *, progress: bool = Tru
 
 
 def _convert(folder: Path, *, progress: bool) -> None:
-    from tqdm import tqdm  # noqa: PLC0415 - part of the extra `local`
+    from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - extra `local`
 
     source = GgufFile(read_package())
     with tqdm(

@@ -1,7 +1,7 @@
-"""Write a Gemma 3 GGUF file as a checkpoint of transformers: weights, configuration, tokenizer.
+"""Write a Gemma 3 GGUF file as a checkpoint of transformers.
 
-Tensors are unpacked to float32, in which every value of a quantised block is exact to the rounding of
-one multiplication, and are written one slice after another, so that memory stays low.
+Tensors are unpacked to float32, the type they run in on a CPU: loading then maps the file into
+memory and copies nothing. They are written one slice after another, so that memory stays low here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from math import prod
 from typing import TYPE_CHECKING, cast
 
+from gemma_structured.decoding.gemma3_tokenizer import write_tokenizer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -18,12 +20,6 @@ if TYPE_CHECKING:
     from gemma_structured.decoding.gguf_file import GgufFile, GgufTensor
 
 __all__ = ["weight_bytes", "write_checkpoint"]
-
-_CONTROL, _USER_DEFINED = 3, 4
-"""llama.cpp's `tokenizer.ggml.token_type` of what is never and what may be written as text."""
-
-_MISFLAGGED = frozenset({"[multimodal]", "<start_of_image>", "<end_of_image>"})
-"""Control tokens that the file flags as user-defined, so that they could be written as text."""
 
 _FLOAT32_BYTES = 4
 
@@ -65,7 +61,7 @@ def write_checkpoint(source: GgufFile, folder: Path, advance: Callable[[int], ob
     ids = _special_ids(source)
     _write_json(folder / "config.json", {**_config(source), **ids})
     _write_json(folder / "generation_config.json", {**ids, "do_sample": False})
-    _write_tokenizer(source, folder)
+    write_tokenizer(source, folder)
 
 
 def weight_bytes(source: GgufFile) -> int:
@@ -89,7 +85,7 @@ def _config(source: GgufFile) -> dict[str, object]:
         "architectures": ["Gemma3ForCausalLM"],
         "model_type": "gemma3_text",
         "dtype": "float32",
-        "vocab_size": len(_tokens(source)),
+        "vocab_size": len(cast("list[str]", source.metadata["tokenizer.ggml.tokens"])),
         "hidden_size": _number(source, "gemma3.embedding_length"),
         "intermediate_size": _number(source, "gemma3.feed_forward_length"),
         "num_hidden_layers": layers,
@@ -153,107 +149,3 @@ def _write_weights(source: GgufFile, path: Path, advance: Callable[[int], object
             for rows in source.rows(tensor):
                 written = stream.write((rows - shift if shift else rows).astype("<f4").data)
                 advance(written)
-
-
-def _tokens(source: GgufFile) -> list[str]:
-    return cast("list[str]", source.metadata["tokenizer.ggml.tokens"])
-
-
-def _write_tokenizer(source: GgufFile, folder: Path) -> None:
-    """Write `tokenizer.json` and `tokenizer_config.json`.
-
-    Gemma's tokenizer is a BPE with byte fallback in which spaces are written as U+2581. The file
-    spells its tokens of several spaces with real ones, so those are respelled.
-    """
-    tokens = [
-        "\u2581" * len(token) if token.isspace() and set(token) == {" "} else token
-        for token in _tokens(source)
-    ]
-    vocabulary = {token: i for i, token in enumerate(tokens)}
-    types = cast("list[int]", source.metadata["tokenizer.ggml.token_type"])
-    added = [
-        {
-            "id": i,
-            "content": token,
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": kind == _CONTROL or token in _MISFLAGGED,
-        }
-        for i, (token, kind) in enumerate(zip(tokens, types, strict=True))
-        if kind == _CONTROL or (kind == _USER_DEFINED and not token.startswith("\u2581"))
-    ]
-    space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
-    definition = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": space,
-        "pre_tokenizer": {
-            "type": "Split",
-            "pattern": {"String": " "},
-            "behavior": "MergedWithPrevious",
-            "invert": False,
-        },
-        "post_processor": _open_with_bos(vocabulary["<bos>"]),
-        "decoder": {
-            "type": "Sequence",
-            "decoders": [
-                {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "},
-                {"type": "ByteFallback"},
-                {"type": "Fuse"},
-            ],
-        },
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": "<unk>",
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": True,
-            "byte_fallback": True,
-            "ignore_merges": False,
-            "vocab": vocabulary,
-            "merges": _merges(vocabulary),
-        },
-    }
-    _write_json(folder / "tokenizer.json", definition)
-    named = {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk", "mask")}
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            **named,
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            "padding_side": "left",
-            "model_max_length": _number(source, "gemma3.context_length"),
-        },
-    )
-
-
-def _open_with_bos(bos: int) -> dict[str, object]:
-    opening = {"SpecialToken": {"id": "<bos>", "type_id": 0}}
-    first = {"Sequence": {"id": "A", "type_id": 0}}
-    second = {"Sequence": {"id": "B", "type_id": 1}}
-    return {
-        "type": "TemplateProcessing",
-        "single": [opening, first],
-        "pair": [opening, first, {"SpecialToken": {"id": "<bos>", "type_id": 1}}, second],
-        "special_tokens": {"<bos>": {"id": "<bos>", "ids": [bos], "tokens": ["<bos>"]}},
-    }
-
-
-def _merges(vocabulary: Mapping[str, int]) -> list[tuple[str, str]]:
-    """The merges that a vocabulary implies: every way to build a token of two, earlier tokens first.
-
-    The file lists none, and the scores in it do not follow Gemma's order; the ids do.
-    """
-    merges: list[tuple[str, str]] = []
-    for token in vocabulary:
-        for split in range(len(token) - 1, 0, -1):
-            left, right = token[:split], token[split:]
-            if left in vocabulary and right in vocabulary:
-                merges.append((left, right))
-    return merges

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ class GgufFile:
 
         kind = GGMLQuantizationType(tensor.block_type)
         elements, size = GGML_QUANT_SIZES[kind]
-        row_count = tensor.shape[0] if len(tensor.shape) > 1 else 1
-        row_length = tensor.shape[-1]
+        *leading, row_length = tensor.shape
+        row_count = prod(leading)
         row_bytes = row_length // elements * size
         for first in range(0, row_count, ROWS_AT_A_TIME):
             count = min(ROWS_AT_A_TIME, row_count - first)

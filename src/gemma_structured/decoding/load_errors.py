@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gemma_structured.exceptions import GemmaStructuredError, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["missing_extra", "translate_errors"]
 
@@ -53,7 +53,7 @@ def missing_extra(module: str | None) -> LoadError:
 
 
 @contextmanager
-def translate_errors(source: str, *, token: str | bool | None = None) -> Iterator[None]:
+def translate_errors(source: str, *, token: str | bool | None = None) -> Generator[None]:
     """Turn what transformers, the hub's client and PyTorch raise into `LoadError`.
 
     Args:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from gemma_structured.exceptions import InputError
 
-__all__ = ["DTYPES", "DeviceMap", "Dtype", "ExpertsImplementation", "LoadOptions"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DeviceMap", "Dtype", "ExpertsImplementation", "LoadOptions"]
 
 DeviceMap: TypeAlias = "str | Mapping[str, int | str]"
 """Where accelerate puts the layers: `"auto"`, `"balanced"`, or a module name → device mapping."""
 
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 """The type that weights have in memory."""
-
-DTYPES: tuple[str, ...] = ("auto", "float32", "bfloat16", "float16")
 
 ExpertsImplementation: TypeAlias = Literal[
     "auto", "eager", "batched_mm", "grouped_mm", "deepgemm", "sonicmoe"
@@ -62,13 +62,20 @@ class LoadOptions:
     model_kwargs: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            msg = f"dtype is {self.dtype!r}."
-            raise InputError(msg, hint=f"Choose one of {', '.join(DTYPES)}.")
-        if not isinstance(self.device, str) or not self.device:
-            msg = f"device is {self.device!r}, not the name of a device."
+        _check_choice("dtype", self.dtype, get_args(Dtype))
+        _check_choice(
+            "experts_implementation", self.experts_implementation, get_args(ExpertsImplementation)
+        )
+        if not self.device:
+            msg = "device is empty."
             raise InputError(msg, hint='Write "auto", "cpu", "cuda", "cuda:0" or "mps".')
         if self.device_map is not None and self.device != "auto":
             msg = f"Both device ({self.device!r}) and device_map are given."
             raise InputError(msg, hint="Give one: a device map places every layer itself.")
         object.__setattr__(self, "model_kwargs", MappingProxyType(dict(self.model_kwargs)))
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        msg = f"{name} is {value!r}."
+        raise InputError(msg, hint=f"Choose one of {', '.join(choices)}.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -72,8 +72,9 @@ def from_transformers(
             hint="Use the tokenizer that belongs to the model.",
             model_name=name,
         )
+    model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(
-        model=model.eval(),
+        model=model,
         tokenizer=tokenizer,
         name=name,
         context_length=_context_length(config, tokenizer, name),
@@ -91,7 +92,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         return
     raise LoadError(
         f"The tokenizer of {name!r} is a {type(tokenizer).__name__}, which has no tokenizer.json.",
-        hint="Convert it to a fast tokenizer (PreTrainedTokenizerFast) and save it beside the model.",
+        hint="Convert it to a PreTrainedTokenizerFast and save it beside the model.",
         model_name=name,
     )
 
@@ -101,8 +102,8 @@ def set_experts(
 ) -> Mapping[str, str | None]:
     """Choose how experts are computed, and give back the earlier choice (to be set again later).
 
-    `grouped_mm` suits a prefill, and every step on a CPU; `batched_mm` suits single tokens on a GPU.
-    A model without experts is left as it is.
+    `grouped_mm` suits a prefill, and every step on a CPU; `batched_mm` suits single tokens on a
+    GPU. A model without experts is left as it is.
 
     Args:
         model: The model.
@@ -110,11 +111,11 @@ def set_experts(
             earlier call gave back.
     """
     before: dict[str, str | None] = model.get_experts_implementation()
-    wanted = (
-        dict.fromkeys(before, implementation) if isinstance(implementation, str) else implementation
-    )
-    if has_experts(model.config) and dict(wanted) != before:
-        model.set_experts_implementation(implementation)
+    if isinstance(implementation, str):
+        implementation = dict.fromkeys(before, implementation)
+    wanted = dict(implementation)
+    if has_experts(model.config) and wanted != before:
+        model.set_experts_implementation(wanted)
     return before
 
 
@@ -151,11 +152,10 @@ def _end_ids(
     name: str,
 ) -> tuple[int, ...]:
     """Gather the ends of a turn from the three places that a checkpoint may name them in."""
-    generation = model.generation_config
-    places = [
+    places: list[object] = [
         tokenizer.eos_token_id,
-        None if generation is None else generation.eos_token_id,
-        config.eos_token_id,
+        getattr(model.generation_config, "eos_token_id", None),
+        getattr(config, "eos_token_id", None),
     ]
     ids = [i for place in places for i in _as_ids(place) if 0 <= i < config.vocab_size]
     if not ids:
@@ -168,7 +168,6 @@ def _end_ids(
     return tuple(dict.fromkeys(ids))
 
 
-def _as_ids(value: int | Iterable[int] | None) -> list[int]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, int) else list(value)
+def _as_ids(value: object) -> list[int]:
+    values = cast("list[object]", value) if isinstance(value, (list, tuple)) else [value]
+    return [i for i in values if isinstance(i, int)]

@@ -1,8 +1,8 @@
-"""Load a checkpoint: a folder or a hub id becomes a `LoadedModel`, or a `LoadError` says why not."""
+"""Load a checkpoint: a folder or a hub id becomes a `LoadedModel`, or `LoadError` says why not."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemma_structured.decoding.checkpoint import locate, measure_weights
 from gemma_structured.decoding.load_errors import translate_errors
@@ -97,17 +97,16 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
         raise LoadError(
             f"{name!r} is a {config.model_type!r} model, which does not generate text "
             "(no causal language model of transformers has this configuration).",
-            hint="Choose a causal language model; one with its own code needs trust_remote_code=True.",
+            hint="Choose a causal language model; one with code of its own needs "
+            "trust_remote_code=True.",
             model_name=name,
         )
-    loader = (
-        transformers.AutoModelForCausalLM
-        if text is None
-        else getattr(transformers, text.class_name)
-    )
     arguments = _arguments(folder, config, options, name)
+    loader: Any = transformers.AutoModelForCausalLM
     if text is not None:
+        loader = getattr(transformers, text.class_name)
         arguments["key_mapping"] = dict(text.key_mapping)
+    model: PreTrainedModel
     model, info = loader.from_pretrained(
         folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
     )

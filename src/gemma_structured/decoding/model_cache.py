@@ -50,7 +50,7 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
 
 
 def ensure(folder: Path, build: Callable[[Path], None], *, size: int) -> None:
-    """Make sure that a folder holds what `build` writes, building it where it is missing or damaged.
+    """Make sure that a folder holds what `build` writes; build it where it is missing or damaged.
 
     Args:
         folder: Its place in the cache.

@@ -40,7 +40,7 @@ def choose_device(options: LoadOptions, name: str) -> torch.device:
     try:
         device = torch.device(options.device)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         msg = f"The device {options.device!r} cannot be used here: {str(error).splitlines()[0]}"
         hint = 'Leave device="auto", or install the build of PyTorch that supports it.'
         raise LoadError(msg, hint=hint, model_name=name) from error
@@ -104,7 +104,7 @@ def free_memory(device: torch.device) -> int:
 
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    import psutil  # noqa: PLC0415 - comes with accelerate
+    import psutil  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with accelerate
 
     free = int(psutil.virtual_memory().available)
     limit = _cgroup_free()

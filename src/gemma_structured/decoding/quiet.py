@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 __all__ = ["quiet_transformers"]
 
@@ -75,7 +75,7 @@ _quiet = _Quiet()
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Generator[None]:
     """Send transformers' messages to the logger `gemma_structured.loading`, and show no bars.
 
     Only the library's own handler (the one that writes to stderr) steps aside, for as long as at

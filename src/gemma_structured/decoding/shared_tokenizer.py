@@ -15,8 +15,8 @@ __all__ = ["SharedTokenizer"]
 class SharedTokenizer(PreTrainedTokenizerFast):
     """A fast tokenizer that takes its backend as it is.
 
-    `PreTrainedTokenizerFast(tokenizer_object=...)` copies the backend, which takes as long as reading
-    it: a second for 262,144 tokens.
+    `PreTrainedTokenizerFast(tokenizer_object=...)` copies the backend, which takes as long as
+    reading it: a second for 262,144 tokens.
 
     Args:
         backend: The tokenizer of the `tokenizers` library.
@@ -25,4 +25,4 @@ class SharedTokenizer(PreTrainedTokenizerFast):
 
     def __init__(self, *, backend: Tokenizer, **settings: Any) -> None:
         self._tokenizer = backend
-        super().__init__(**settings)
+        super().__init__(**settings)  # type: ignore[no-untyped-call]

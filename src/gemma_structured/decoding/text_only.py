@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gemma_structured.exceptions import LoadError
 
@@ -95,8 +95,8 @@ def check_loading(info: Mapping[str, Collection[object]], *, ignore: str | None,
 
 
 def _mismatch(entry: object) -> str:
-    key, saved, expected = entry  # type: ignore[misc]
-    return f"{key}: {tuple(saved)} on disk, {tuple(expected)} expected"  # type: ignore[has-type]
+    key, saved, expected = cast("tuple[str, tuple[int, ...], tuple[int, ...]]", entry)
+    return f"{key}: {tuple(saved)} on disk, {tuple(expected)} expected"
 
 
 def _some(keys: list[str]) -> str:

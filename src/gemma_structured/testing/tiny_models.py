@@ -6,7 +6,7 @@ without a download.
 
 ```python
 model, tokenizer = tiny_models.build("mixtral")
-tiny_models.save("gemma4_multimodal", "a/folder")  # as a checkpoint from a hub
+folder = tiny_models.save("gemma4_multimodal", tmp_path)  # as a checkpoint from a hub
 ```
 """
 
@@ -14,28 +14,32 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
-from gemma_structured.decoding.quiet import quiet_transformers
-from gemma_structured.testing.tiny_tokenizers import FAMILY_TOKENS, Vocab, build_tokenizer
+from gemma_structured.exceptions import InputError
+from gemma_structured.testing.tiny_shapes import (
+    CONTEXT_LENGTH,
+    SHAPES,
+    SHARED,
+    SLIDING_WINDOW,
+    TINY_ARCHITECTURES,
+    VISION,
+    Architecture,
+)
+from gemma_structured.testing.tiny_tokenizers import Vocab, build_tokenizer, family_tokens
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["TINY_ARCHITECTURES", "Architecture", "build", "build_config", "save"]
-
-Architecture: TypeAlias = Literal[
-    "gemma4", "gemma4_multimodal", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3"
+__all__ = [
+    "CONTEXT_LENGTH",
+    "SLIDING_WINDOW",
+    "TINY_ARCHITECTURES",
+    "Architecture",
+    "build",
+    "save",
 ]
-"""The name of a tiny model."""
-
-TINY_ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
-"""Every tiny model that `build` knows."""
-
-CONTEXT_LENGTH = 16_384
-SLIDING_WINDOW = 32
-HIDDEN_SIZE = 64
 
 
 def build(
@@ -49,191 +53,89 @@ def build(
         architecture: Which one.
         vocab: The tokens beside the family's control tokens.
         seed: Of the weights.
+
+    Raises:
+        InputError: There is no such architecture or vocabulary.
     """
+    if architecture not in SHAPES:
+        msg = f"There is no tiny model {architecture!r}."
+        raise InputError(msg, hint=f"Choose one of {', '.join(TINY_ARCHITECTURES)}.")
     import torch  # noqa: PLC0415 - part of the extra `local`
     import transformers  # noqa: PLC0415 - part of the extra `local`
 
     tokenizer = build_tokenizer(_family(architecture), vocab)
-    config = build_config(architecture, tokenizer)
-    model_class = getattr(transformers, _MODEL_CLASSES[architecture])
+    config = _config(architecture, tokenizer)
+    model_class: Any = getattr(transformers, SHAPES[architecture].model_class)
     with torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = model_class(config)
     _randomize(model, seed=zlib.crc32(f"{architecture}/{seed}".encode()))
-    model.generation_config.eos_token_id = config.get_text_config().eos_token_id
-    return model.eval(), tokenizer
+    model.eval()  # type: ignore[no-untyped-call]
+    return model, tokenizer
 
 
 def save(
     architecture: Architecture, folder: str | Path, *, vocab: Vocab = "byte", seed: int = 0
 ) -> Path:
-    """Write a tiny model and its tokenizer as a checkpoint folder, as a hub would give it."""
+    """Write a tiny model and its tokenizer as a checkpoint folder, as a hub would give it.
+
+    Args:
+        architecture: Which one.
+        folder: Where to; made if need be.
+        vocab: The tokens beside the family's control tokens.
+        seed: Of the weights.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: There is no such architecture or vocabulary.
+    """
+    from gemma_structured.decoding.quiet import quiet_transformers  # noqa: PLC0415 - extra
+
     model, tokenizer = build(architecture, vocab=vocab, seed=seed)
     with quiet_transformers():
         model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return Path(folder)
-
-
-_MODEL_CLASSES: dict[Architecture, str] = {
-    "gemma4": "Gemma4ForCausalLM",
-    "gemma4_multimodal": "Gemma4ForConditionalGeneration",
-    "gemma3": "Gemma3ForCausalLM",
-    "mixtral": "MixtralForCausalLM",
-    "afmoe": "AfmoeForCausalLM",
-    "minimax_m2": "MiniMaxM2ForCausalLM",
-    "deepseek_v3": "DeepseekV3ForCausalLM",
-}
 
 
 def _family(architecture: Architecture) -> str:
     return architecture.removesuffix("_multimodal")
 
 
-def build_config(
-    architecture: Architecture, tokenizer: PreTrainedTokenizerBase
-) -> PreTrainedConfig:
-    """The configuration of a tiny model for a tokenizer."""
-    ends = FAMILY_TOKENS[_family(architecture)].ends
-    shared: dict[str, object] = {
-        # Rounded up as in the full checkpoints: the last rows belong to no token.
-        "vocab_size": -(-len(tokenizer) // 64) * 64,
-        "hidden_size": HIDDEN_SIZE,
-        "intermediate_size": 96,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT_LENGTH,
+def _config(architecture: Architecture, tokenizer: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    import transformers  # noqa: PLC0415 - part of the extra `local`
+
+    ends = family_tokens()[_family(architecture)].ends
+    # Rounded up as in the full checkpoints, so that the last rows of logits belong to no token.
+    vocab_size = -(-len(tokenizer) // 64) * 64
+    settings: dict[str, Any] = {
+        **SHARED,
+        **SHAPES[architecture].settings,
+        "vocab_size": vocab_size,
         "bos_token_id": tokenizer.bos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": [tokenizer.convert_tokens_to_ids(token) for token in ends],
     }
-    return _CONFIGS[architecture](shared)
+    if _family(architecture) == "gemma4":
+        settings["vocab_size_per_layer_input"] = vocab_size
+    config_class: Any = getattr(transformers, SHAPES[architecture].config_class)
+    config: PreTrainedConfig = config_class(**settings)
+    return _multimodal(config) if architecture == "gemma4_multimodal" else config
 
 
-def _gemma4(shared: dict[str, object]) -> PreTrainedConfig:
-    """A small 26B A4B: experts beside a dense MLP, keys used as values in the full layers."""
-    from transformers import Gemma4TextConfig  # noqa: PLC0415 - part of the extra `local`
+def _multimodal(text: PreTrainedConfig) -> PreTrainedConfig:
+    """Put a Gemma 4 text model into a checkpoint that also reads images."""
+    import transformers  # noqa: PLC0415 - part of the extra `local`
 
-    return Gemma4TextConfig(
-        **shared,
-        num_hidden_layers=6,
-        layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
-        sliding_window=SLIDING_WINDOW,
-        head_dim=16,
-        global_head_dim=32,
-        num_global_key_value_heads=1,
-        attention_k_eq_v=True,
-        enable_moe_block=True,
-        num_experts=8,
-        top_k_experts=2,
-        moe_intermediate_size=32,
-        hidden_size_per_layer_input=0,
-        vocab_size_per_layer_input=shared["vocab_size"],
-        final_logit_softcapping=30.0,
-        num_kv_shared_layers=0,
+    whole: Any = transformers.Gemma4Config
+    vision: Any = transformers.Gemma4VisionConfig
+    kinds = ("boi", "eoi", "image", "video", "boa", "audio")
+    unused = dict.fromkeys((f"{kind}_token_id" for kind in kinds), 60)  # in the byte vocabulary too
+    config: PreTrainedConfig = whole(
+        text_config=text, vision_config=vision(**VISION), audio_config=None, **unused
     )
-
-
-def _gemma4_multimodal(shared: dict[str, object]) -> PreTrainedConfig:
-    """The same text model inside a checkpoint that reads images."""
-    from transformers import Gemma4Config, Gemma4VisionConfig  # noqa: PLC0415 - extra `local`
-
-    vision = Gemma4VisionConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=16,
-        patch_size=4,
-        position_embedding_size=64,
-    )
-    # The image tokens stand in ids that the tokenizer does not use.
-    unused = dict.fromkeys(
-        ("boi_token_id", "eoi_token_id", "image_token_id", "video_token_id", "boa_token_id"), 60
-    )
-    return Gemma4Config(
-        text_config=_gemma4(shared), vision_config=vision, audio_config=None, **unused
-    )
-
-
-def _gemma3(shared: dict[str, object]) -> PreTrainedConfig:
-    from transformers import Gemma3TextConfig  # noqa: PLC0415 - part of the extra `local`
-
-    return Gemma3TextConfig(
-        **shared,
-        num_hidden_layers=6,
-        layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
-        sliding_window=SLIDING_WINDOW,
-        head_dim=16,
-        query_pre_attn_scalar=16,
-    )
-
-
-def _mixtral(shared: dict[str, object]) -> PreTrainedConfig:
-    from transformers import MixtralConfig  # noqa: PLC0415 - part of the extra `local`
-
-    return MixtralConfig(
-        **shared, num_hidden_layers=3, head_dim=16, num_local_experts=8, num_experts_per_tok=2
-    )
-
-
-def _afmoe(shared: dict[str, object]) -> PreTrainedConfig:
-    """A small Trinity Mini: 8 of its experts active, 1 shared."""
-    from transformers import AfmoeConfig  # noqa: PLC0415 - part of the extra `local`
-
-    return AfmoeConfig(
-        **shared,
-        num_hidden_layers=4,
-        num_dense_layers=1,
-        global_attn_every_n_layers=2,
-        sliding_window=SLIDING_WINDOW,
-        head_dim=16,
-        moe_intermediate_size=32,
-        num_experts=16,
-        num_experts_per_tok=8,
-        num_shared_experts=1,
-        mup_enabled=True,
-    )
-
-
-def _minimax_m2(shared: dict[str, object]) -> PreTrainedConfig:
-    from transformers import MiniMaxM2Config  # noqa: PLC0415 - part of the extra `local`
-
-    return MiniMaxM2Config(
-        **shared, num_hidden_layers=3, head_dim=16, num_local_experts=8, num_experts_per_tok=2
-    )
-
-
-def _deepseek_v3(shared: dict[str, object]) -> PreTrainedConfig:
-    from transformers import DeepseekV3Config  # noqa: PLC0415 - part of the extra `local`
-
-    return DeepseekV3Config(
-        **{**shared, "num_key_value_heads": 4},
-        num_hidden_layers=3,
-        first_k_dense_replace=1,
-        moe_intermediate_size=32,
-        n_routed_experts=8,
-        n_shared_experts=1,
-        num_experts_per_tok=2,
-        n_group=2,
-        topk_group=1,
-        q_lora_rank=32,
-        kv_lora_rank=32,
-        qk_rope_head_dim=16,
-        qk_nope_head_dim=16,
-        v_head_dim=32,  # as wide as a key, which PyTorch's fused CPU attention needs
-    )
-
-
-_CONFIGS = {
-    "gemma4": _gemma4,
-    "gemma4_multimodal": _gemma4_multimodal,
-    "gemma3": _gemma3,
-    "mixtral": _mixtral,
-    "afmoe": _afmoe,
-    "minimax_m2": _minimax_m2,
-    "deepseek_v3": _deepseek_v3,
-}
+    return config
 
 
 _FINAL_NORMS = ("model.norm.weight", "language_model.norm.weight")
@@ -250,10 +152,8 @@ def _randomize(model: nn.Module, *, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in sorted(model.named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator)
-        if parameter.dim() < 2:  # noqa: PLR2004 - norms, scales and biases stay near their neutral value
-            parameter.data.add_(0.1 * noise)
-            if name.endswith(_FINAL_NORMS):
-                parameter.data.add_(2.0)
+        if parameter.dim() == 1:  # norms, scales and biases stay near their neutral value
+            parameter.data.add_(0.1 * noise + (2.0 if name.endswith(_FINAL_NORMS) else 0.0))
         elif "embed" in name or "lm_head" in name:
             # Small beside what the layers add, or tied embeddings would only echo the last token.
             parameter.data.copy_(0.1 * noise)
