@@ -10,7 +10,7 @@ from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
 from gemma_structured.types import Cancellation, Deadline, SamplingParams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Generator
 
     from gemma_structured.messages import Input
     from gemma_structured.schema.output_type import OutputType
@@ -87,6 +87,11 @@ class Responder(Protocol):
         """Who answers."""
         ...
 
+    @property
+    def concurrency(self) -> int:
+        """How many requests are worth having under way at once."""
+        ...
+
     def respond(self, request: ModelRequest) -> ModelResponse:
         """Answer.
 
@@ -99,14 +104,14 @@ class Responder(Protocol):
         """Answer, without blocking the event loop."""
         ...
 
-    def stream(self, request: ModelRequest) -> Iterator[ModelDelta | ModelResponse]:
+    def stream(self, request: ModelRequest) -> Generator[ModelDelta | ModelResponse]:
         """Answer piece by piece; the whole response comes last.
 
         Closing the iterator early ends the work and frees what it held.
         """
         ...
 
-    def astream(self, request: ModelRequest) -> AsyncIterator[ModelDelta | ModelResponse]:
+    def astream(self, request: ModelRequest) -> AsyncGenerator[ModelDelta | ModelResponse]:
         """Answer piece by piece, without blocking the event loop."""
         ...
 

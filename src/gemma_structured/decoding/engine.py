@@ -1,0 +1,217 @@
+"""Continuous batching: the requests of all threads and tasks are decoded together.
+
+Requests wait in order of arrival. Rows join when there is room and leave when they are done; one
+prompt is read at a time, a chunk of it between two steps of the rows that already answer, so a long
+prompt stalls nobody. A worker thread runs while there is work, and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import torch
+
+from gemma_structured.exceptions import GemmaStructuredError, ModelBusyError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from gemma_structured.decoding.loop import DecodeLoop
+    from gemma_structured.decoding.sequence import TokenSequence
+
+__all__ = ["Engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A sequence, and where its text goes: pieces, and `None` at the end."""
+
+    sequence: TokenSequence
+    deliver: Callable[[str | None], None]
+
+    def push(self) -> None:
+        """Deliver what is new."""
+        if delta := self.sequence.take_text():
+            self.deliver(delta)
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something for this request alone; what goes wrong ends it."""
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - it reaches the one who asked
+            self.sequence.fail(_explain(error))
+
+
+class Engine:
+    """Decodes many sequences at once on one loop. Thread-safe.
+
+    Args:
+        loop: The decode loop; nobody else may use it.
+        max_batch_size: The most rows in one forward.
+        has_room: Whether the KV cache has room for one more sequence beside those that run. One
+            sequence alone always runs.
+        max_waiting: The most requests that wait for room; `None` for no limit.
+    """
+
+    def __init__(
+        self,
+        loop: DecodeLoop,
+        *,
+        max_batch_size: int,
+        has_room: Callable[[TokenSequence, list[TokenSequence]], bool],
+        max_waiting: int | None = None,
+    ) -> None:
+        self._loop = loop
+        self._max_batch_size = max_batch_size
+        self._has_room = has_room
+        self._max_waiting = max_waiting
+        self._lock = threading.Lock()
+        self._waiting: deque[_Request] = deque()
+        self._active: list[_Request] = []
+        self._worker: threading.Thread | None = None
+        _engines.add(self)
+
+    def stream(self, sequence: TokenSequence) -> Iterator[str]:
+        """Decode a sequence; its text comes piece by piece.
+
+        Closing the iterator early ends the request, and its memory is freed at the next step.
+
+        Raises:
+            ModelBusyError: Too many requests wait already.
+            GemmaStructuredError: What went wrong with the sequence.
+        """
+        pieces: SimpleQueue[str | None] = SimpleQueue()
+        self._submit(_Request(sequence, pieces.put))
+        try:
+            while (piece := pieces.get()) is not None:
+                yield piece
+        finally:
+            sequence.cancellation.cancel()
+        if sequence.error is not None:
+            raise sequence.error
+
+    async def astream(self, sequence: TokenSequence) -> AsyncIterator[str]:
+        """Decode a sequence without blocking the event loop; see `stream`."""
+        event_loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def deliver(piece: str | None) -> None:
+            if not event_loop.is_closed():
+                event_loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        self._submit(_Request(sequence, deliver))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+        finally:
+            sequence.cancellation.cancel()
+        if sequence.error is not None:
+            raise sequence.error
+
+    def shutdown(self) -> None:
+        """Cancel everything and wait for the worker to end."""
+        with self._lock:
+            for request in (*self._waiting, *self._active):
+                request.sequence.cancellation.cancel()
+            worker = self._worker
+        if worker is not None:
+            worker.join()
+
+    def _submit(self, request: _Request) -> None:
+        with self._lock:
+            if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
+                raise ModelBusyError(
+                    f"{len(self._active)} requests run and {len(self._waiting)} wait.",
+                    hint="Try again later, or raise `max_waiting`.",
+                )
+            self._waiting.append(request)
+            if self._worker is None:
+                self._worker = threading.Thread(
+                    target=self._work, name="gemma-structured-engine", daemon=True
+                )
+                self._worker.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._retire()
+                self._admit()
+                if not self._active:
+                    self._worker = None
+                    return
+            running = [request.sequence for request in self._active]
+            self._step([sequence for sequence in running if sequence.reading_prompt][:1])
+            self._step([sequence for sequence in running if not sequence.reading_prompt])
+            for request in self._active:
+                request.push()
+
+    def _retire(self) -> None:
+        """Let those leave who are done, out of time, or no longer wanted."""
+        for request in (*self._active, *self._waiting):
+            if not request.sequence.finished:
+                request.attempt(request.sequence.check)
+        for request in [r for r in (*self._active, *self._waiting) if r.sequence.finished]:
+            self._loop.end(request.sequence)
+            (self._active if request in self._active else self._waiting).remove(request)
+            request.push()
+            request.deliver(None)
+
+    def _admit(self) -> None:
+        """Let those join for whom there is room."""
+        while self._waiting and self._fits(self._waiting[0].sequence):
+            request = self._waiting.popleft()
+            request.attempt(partial(self._loop.start, request.sequence))
+            self._active.append(request)
+
+    def _fits(self, sequence: TokenSequence) -> bool:
+        running = [request.sequence for request in self._active if not request.sequence.finished]
+        if not running:
+            return True
+        return (
+            not any(other.reading_prompt for other in running)
+            and len(running) < self._max_batch_size
+            and self._has_room(sequence, running)
+        )
+
+    def _step(self, sequences: list[TokenSequence]) -> None:
+        running = [sequence for sequence in sequences if not sequence.finished]
+        if not running:
+            return
+        try:
+            self._loop.step(running)
+        except Exception as error:  # noqa: BLE001 - it reaches those who asked
+            for sequence in running:
+                sequence.fail(_explain(error))
+
+
+def _explain(error: Exception) -> GemmaStructuredError:
+    """The package's own error for whatever a forward raised."""
+    if isinstance(error, GemmaStructuredError):
+        return error
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "alloc" in str(error):
+        explained = ModelError(
+            "The machine ran out of memory during a forward.",
+            hint="Lower `max_batch_size` or `max_tokens`, or shorten the prompt.",
+        )
+    else:
+        explained = ModelError(f"The forward failed: {type(error).__name__}: {error}")
+    explained.__cause__ = error
+    return explained
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _shutdown() -> None:
+    """Let no worker run into the end of the interpreter."""
+    for engine in list(_engines):
+        engine.shutdown()

@@ -1,0 +1,143 @@
+"""The language-model head, run only where it is needed.
+
+With a vocabulary of 262,144 the head is half of a decode step on a CPU, and a grammar often allows
+a handful of tokens. So a forward stops before the head, and the loop asks for the logits of the
+tokens that are allowed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gemma_structured.exceptions import LoadError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+__all__ = ["Head", "LazyLogits"]
+
+_SPARSE_SHARE = 8
+"""Up to one in so many of the vocabulary's rows, gathering them beats the whole product."""
+
+
+class Head:
+    """A model's output projection, and what the model does to logits after it.
+
+    Models differ in what follows the projection (Gemma's soft cap, others' scaling). The first
+    forward computes the logits both ways and compares; where they differ, all logits are the
+    model's own from then on.
+
+    Args:
+        model: A causal language model.
+
+    Raises:
+        LoadError: The model has no output projection.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        projection = model.get_output_embeddings()
+        if projection is None:
+            raise LoadError(
+                f"{type(model).__name__} has no language-model head.",
+                hint="Give a causal language model.",
+            )
+        self._model = model
+        self._projection = cast("nn.Module", projection)
+        config = model.config.get_text_config(decoder=True)
+        self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._computed_by: Literal["unverified", "self", "model"] = "unverified"
+        self._can_gather = type(projection) is nn.Linear and projection.weight.is_floating_point()
+
+    def run(self, positions: Tensor, **inputs: object) -> Tensor:
+        """Run the model up to the head.
+
+        Args:
+            positions: The tokens whose logits will be wanted, as indexes into the input,
+                `[rows, wanted]`.
+            **inputs: What the model's `forward` takes.
+
+        Returns:
+            States for `logits`, `[rows, wanted, …]`.
+        """
+        if self._computed_by == "model":
+            return self._at(self._model(**inputs, logits_to_keep=positions).logits, positions)
+        hidden: list[Tensor] = []
+        verified = self._computed_by == "self"
+
+        def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            hidden.append(self._at(args[0], positions))
+            return (hidden[0][:, :0] if verified else hidden[0],)
+
+        handle = self._projection.register_forward_pre_hook(take)
+        try:
+            reference = self._model(**inputs, logits_to_keep=positions).logits
+        finally:
+            handle.remove()
+        if verified or positions.shape[1] == 0:
+            return hidden[0]
+        same = torch.allclose(self.project(hidden[0]), reference.float(), rtol=1e-2, atol=1e-2)
+        self._computed_by = "self" if same else "model"
+        return hidden[0] if same else reference
+
+    def logits(self, states: Tensor) -> LazyLogits:
+        """Wrap one row's states, `[wanted, …]`."""
+        return LazyLogits(self, states, ready=self._computed_by == "model")
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """All logits, float32: `[…, hidden]` to `[…, vocab]`."""
+        return self._capped(self._projection(hidden).float())
+
+    def project_to(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
+        """The logits of some tokens, float32: `[wanted, hidden]` to `[wanted, len(token_ids)]`."""
+        vocab = getattr(self._projection, "out_features", 0)
+        weight = getattr(self._projection, "weight", None)
+        on_disk = weight is None or weight.device.type == "meta"
+        if not self._can_gather or on_disk or token_ids.numel() * _SPARSE_SHARE > vocab:
+            return self.project(hidden)[..., token_ids]
+        bias = getattr(self._projection, "bias", None)
+        rows = functional.linear(
+            hidden.to(weight.device),
+            weight.index_select(0, token_ids.to(weight.device)),
+            None if bias is None else bias.index_select(0, token_ids.to(weight.device)),
+        )
+        return self._capped(rows.float())
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        if self._softcap is None:
+            return logits
+        return torch.tanh(logits / self._softcap) * self._softcap
+
+    @staticmethod
+    def _at(states: Tensor, positions: Tensor) -> Tensor:
+        """Pick positions, for models that kept all of them."""
+        if states.shape[1] == positions.shape[1]:
+            return states
+        return torch.take_along_dim(states, positions[..., None].to(states.device), dim=1)
+
+
+class LazyLogits:
+    """The logits of one row's last tokens; see `session.Logits`."""
+
+    __slots__ = ("_head", "_ready", "_states")
+
+    def __init__(self, head: Head, states: Tensor, *, ready: bool) -> None:
+        self._head = head
+        self._states = states
+        self._ready = ready
+
+    @torch.inference_mode()
+    def full(self) -> Tensor:
+        """All logits: `[positions, vocab]`, float32."""
+        return self._states.float() if self._ready else self._head.project(self._states)
+
+    @torch.inference_mode()
+    def of(self, token_ids: Tensor) -> Tensor:
+        """Those of a few tokens: `[positions, len(token_ids)]`, float32."""
+        if self._ready:
+            return self._states[:, token_ids].float()
+        return self._head.project_to(self._states, token_ids)

@@ -1,0 +1,69 @@
+"""A loaded model with all that it needs to answer: vocabulary, family, grammars, engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
+from gemma_structured.decoding.engine import Engine
+from gemma_structured.decoding.loop import DecodeLoop
+from gemma_structured.decoding.prefix import PrefixStore
+from gemma_structured.decoding.session import TransformersSession
+from gemma_structured.grammar.compiler import GrammarCompiler
+from gemma_structured.grammar.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.decoding.runtime_options import RuntimeOptions
+    from gemma_structured.decoding.sequence import TokenSequence
+
+__all__ = ["Runtime", "start"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What `start` puts together."""
+
+    loaded: LoadedModel
+    vocabulary: Vocabulary
+    tokenizer: TransformersChatTokenizer
+    compiler: GrammarCompiler
+    session: TransformersSession
+    prefixes: PrefixStore
+    engine: Engine
+
+
+def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
+    """Make a loaded model ready to answer.
+
+    Raises:
+        LoadError: Its attention cannot be run by row, or a grammar library is missing.
+    """
+    vocabulary = Vocabulary.from_tokenizer(
+        loaded.tokenizer.backend_tokenizer,
+        end_ids=loaded.end_ids,
+        size=loaded.model.config.get_text_config(decoder=True).vocab_size,
+    )
+    session = TransformersSession(loaded.model, loaded.context_length)
+    prefixes = PrefixStore(options.prefix_cache_bytes)
+
+    def has_room(newcomer: TokenSequence, running: list[TokenSequence]) -> bool:
+        longest = max(sequence.max_length for sequence in (newcomer, *running))
+        needed = (len(running) + 1) * longest * session.bytes_per_token
+        return needed <= options.kv_cache_bytes
+
+    return Runtime(
+        loaded=loaded,
+        vocabulary=vocabulary,
+        tokenizer=TransformersChatTokenizer(loaded.tokenizer, vocabulary),
+        compiler=GrammarCompiler(vocabulary, options.grammar_backend),
+        session=session,
+        prefixes=prefixes,
+        engine=Engine(
+            DecodeLoop(session, prefixes, prefill_chunk=options.prefill_chunk),
+            max_batch_size=options.max_batch_size,
+            max_waiting=options.max_waiting,
+            has_room=has_room,
+        ),
+    )

@@ -1,0 +1,191 @@
+"""One request's way through the decode loop: its tokens, its place in the grammar, its end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gemma_structured.exceptions import GrammarError
+from gemma_structured.grammar import bitmask
+from gemma_structured.types import Cancellation, Deadline, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gemma_structured.decoding.sampler import Sampler
+    from gemma_structured.decoding.session import Row
+    from gemma_structured.grammar.backend import GrammarMatcher
+    from gemma_structured.grammar.vocabulary import Vocabulary
+    from gemma_structured.types import FinishReason
+
+__all__ = ["TokenSequence"]
+
+
+class TokenSequence:
+    """A prompt that is being answered.
+
+    `pending` are the tokens that the next forward appends to the row: first the prompt, then each
+    chosen token with those that the grammar forces after it. Forced tokens are accepted as soon as
+    they are known, so a whole run of them costs one forward together with what follows.
+
+    Args:
+        prompt_ids: The prompt, at least one token.
+        matcher: At the start of the grammar; the sequence owns it.
+        vocabulary: Whose ids these are.
+        sampler: Chooses among the allowed tokens; the sequence owns it.
+        max_tokens: The most tokens that the answer may have, forced ones included.
+        fixed_length: How many of the prompt's first tokens are the same for many prompts.
+        deadline: When to give up.
+        cancellation: Looked at between steps.
+    """
+
+    def __init__(
+        self,
+        prompt_ids: Sequence[int],
+        matcher: GrammarMatcher,
+        vocabulary: Vocabulary,
+        sampler: Sampler,
+        *,
+        max_tokens: int,
+        fixed_length: int = 0,
+        deadline: Deadline | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self.prompt_ids = tuple(prompt_ids)
+        self.fixed_length = fixed_length
+        self.matcher = matcher
+        self.sampler = sampler
+        self.max_tokens = max_tokens
+        self.deadline = deadline or Deadline()
+        self.cancellation = cancellation or Cancellation()
+        self.row: Row | None = None
+        self.pending: list[int] = list(self.prompt_ids)
+        self.output_ids: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.error: Exception | None = None
+        self.forward_passes = 0
+        self.cached_tokens = 0
+        self._vocabulary = vocabulary
+        self._end_ids = frozenset(vocabulary.end_ids)
+        self._decoder = vocabulary.decoder()
+        self._bitmask = bitmask.allocate(1, vocabulary.size)[0]
+        self._text: list[str] = []
+        self._taken = 0
+        self._sampled_tokens = 0
+        self._started = time.monotonic()
+        self._first_token: float | None = None
+        self._extend([])
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more comes."""
+        return self.finish_reason is not None or self.error is not None
+
+    @property
+    def reading_prompt(self) -> bool:
+        """Whether it has not chosen a token yet."""
+        return self._first_token is None
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens that its row can come to have."""
+        return len(self.prompt_ids) + self.max_tokens
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._text)
+
+    @property
+    def usage(self) -> Usage:
+        """What it has cost so far."""
+        return Usage(
+            prompt_tokens=len(self.prompt_ids),
+            cached_tokens=self.cached_tokens,
+            sampled_tokens=self._sampled_tokens,
+            forced_tokens=len(self.output_ids) - self._sampled_tokens,
+            forward_passes=self.forward_passes,
+            seconds_to_first_token=self._first_token,
+            seconds=time.monotonic() - self._started,
+        )
+
+    def start(self, row: Row, cached_tokens: int) -> None:
+        """Begin in a row that holds the prompt's first tokens already."""
+        self.row = row
+        self.cached_tokens = cached_tokens
+        del self.pending[:cached_tokens]
+
+    def check(self) -> None:
+        """Raise if the time is up or the caller has gone.
+
+        Raises:
+            DeadlineExceededError: The deadline has passed.
+            GenerationCancelledError: The caller cancelled.
+        """
+        self.cancellation.check()
+        self.deadline.check()
+
+    def take_text(self) -> str:
+        """The text since the last call."""
+        delta = "".join(self._text[self._taken :])
+        self._taken = len(self._text)
+        return delta
+
+    def fail(self, error: Exception) -> None:
+        """End with an error."""
+        self.error = error
+        self.pending = []
+
+    def take(self, count: int) -> list[int]:
+        """Hand over the next pending tokens for a forward."""
+        chunk, self.pending = self.pending[:count], self.pending[count:]
+        self.forward_passes += 1
+        return chunk
+
+    def allowed_ids(self) -> NDArray[np.int64]:
+        """The tokens that may come next, end ids among them where the answer may end.
+
+        Raises:
+            GrammarError: There is none: no token spells what the grammar wants.
+        """
+        self.matcher.fill_bitmask(self._bitmask)
+        ids = bitmask.allowed_ids(self._bitmask, self._vocabulary.size)
+        if not len(ids):
+            raise GrammarError(
+                f"After {len(self.output_ids)} tokens no token continues the answer.",
+                hint="The grammar asks for text that the model's tokenizer cannot write.",
+            )
+        return ids
+
+    def accept(self, token_id: int) -> None:
+        """Append a token that was chosen, and what the grammar forces after it."""
+        if self._first_token is None:
+            self._first_token = time.monotonic() - self._started
+        if token_id in self._end_ids:
+            self._finish("stop")
+            return
+        self.matcher.accept([token_id])
+        self._sampled_tokens += 1
+        self._extend([token_id])
+
+    def _extend(self, token_ids: list[int]) -> None:
+        if not self.matcher.is_finished:
+            forced = self.matcher.forced_tokens()
+            self.matcher.accept(forced)
+            token_ids = token_ids + forced
+        kept = token_ids[: self.max_tokens - len(self.output_ids)]
+        self.pending += kept
+        self.output_ids += kept
+        self._text.append(self._decoder.feed(kept))
+        if self.matcher.is_finished and len(kept) == len(token_ids):
+            self._finish("stop")
+        elif len(self.output_ids) >= self.max_tokens:
+            self._finish("length")
+
+    def _finish(self, reason: FinishReason) -> None:
+        self._text.append(self._decoder.flush())
+        self.finish_reason = reason
+        self.pending = []

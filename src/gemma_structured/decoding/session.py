@@ -1,0 +1,278 @@
+"""A KV cache behind a Protocol that speaks of rows: token ids in, logits out.
+
+The Protocol is engine-neutral; `TransformersSession` is the first engine. A row is one sequence of
+tokens; rows take part in a forward with different numbers of new tokens, and each is exact: its
+logits are those of a fresh prefill of its tokens alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, NewType, Protocol
+
+import torch
+
+from gemma_structured.decoding.head import Head
+from gemma_structured.decoding.kv_cache import KVSnapshot, RaggedCache
+from gemma_structured.exceptions import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import Tensor
+    from transformers import PretrainedConfig, PreTrainedModel
+
+__all__ = ["Logits", "Row", "Session", "Snapshot", "TransformersSession", "layer_windows"]
+
+Row = NewType("Row", int)
+"""A handle to one sequence in a session."""
+
+
+class Snapshot(Protocol):
+    """A row's state, apart from any row: rows are opened from it, as often as wanted."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that it stands for."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        ...
+
+
+class Logits(Protocol):
+    """The logits of one row's last tokens, computed when they are asked for."""
+
+    def full(self) -> Tensor:
+        """All of them: `[positions, vocab]`, float32."""
+        ...
+
+    def of(self, token_ids: Tensor) -> Tensor:
+        """Those of a few tokens: `[positions, len(token_ids)]`, float32."""
+        ...
+
+
+class Session(Protocol):
+    """What the decode loop needs from an engine. Not thread-safe: the loop's owner holds a lock."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        ...
+
+    def open(self, snapshot: Snapshot | None = None) -> Row:
+        """Start a row, empty or where a snapshot was taken."""
+        ...
+
+    def close(self, row: Row) -> None:
+        """End a row and free its memory."""
+        ...
+
+    def length(self, row: Row) -> int:
+        """How many tokens a row has."""
+        ...
+
+    def forward(
+        self, chunks: Mapping[Row, Sequence[int]], *, keep: Mapping[Row, int] | None = None
+    ) -> dict[Row, Logits]:
+        """Append tokens to rows, at least one each.
+
+        Args:
+            chunks: The new tokens by row.
+            keep: For how many of its last tokens a row's logits are wanted: 1 unless told, 0 for
+                a chunk in the middle of a prefill.
+        """
+        ...
+
+    def rewindable(self, row: Row) -> int:
+        """How many of a row's last tokens `rewind` can take back."""
+        ...
+
+    def rewind(self, row: Row, count: int) -> None:
+        """Take back a row's last tokens.
+
+        Raises:
+            ValueError: More than `rewindable` says.
+        """
+        ...
+
+    def fork(self, row: Row) -> Row:
+        """Start a second row with the same tokens."""
+        ...
+
+    def snapshot(self, row: Row) -> Snapshot:
+        """Keep a row's state for later."""
+        ...
+
+
+def layer_windows(config: PretrainedConfig) -> list[int | None]:
+    """The sliding window of each layer with a cache, in tokens; `None` for full attention.
+
+    Raises:
+        LoadError: A layer's attention is of a kind that cannot be rewound (linear, chunked).
+    """
+    window = getattr(config, "sliding_window", None)
+    count = int(config.num_hidden_layers)
+    kinds = getattr(config, "layer_types", None)
+    if kinds is None:
+        return [window if getattr(config, "use_sliding_window", True) else None] * count
+    known = {"full_attention": None, "sliding_attention": window}
+    unknown = sorted(set(kinds) - set(known))
+    if unknown:
+        raise LoadError(
+            f"The model has layers of kind {', '.join(unknown)}, which cannot be rewound.",
+            hint="Models with full and sliding-window attention are supported.",
+        )
+    return [known[kind] for kind in kinds]
+
+
+class TransformersSession:
+    """Rows on a transformers causal language model.
+
+    Args:
+        model: A causal language model in evaluation mode, with `sdpa` or `eager` attention.
+        context_length: The most tokens a row may have.
+
+    Raises:
+        LoadError: The model's attention cannot be masked by row.
+    """
+
+    def __init__(self, model: PreTrainedModel, context_length: int) -> None:
+        self._model = model
+        self._config = model.config.get_text_config(decoder=True)
+        self._context_length = context_length
+        self._cache = RaggedCache(layer_windows(self._config))
+        self._slots: dict[Row, int] = {}
+        self._numbers = itertools.count()
+        self._head = Head(model)
+        self._device: torch.device = model.get_input_embeddings().weight.device
+        self._attention = getattr(self._config, "_attn_implementation", "sdpa")
+        if self._attention not in {"sdpa", "eager"}:
+            raise LoadError(
+                f"Attention implementation {self._attention!r} takes no mask by row.",
+                hint="Load the model with attn_implementation='sdpa'.",
+            )
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a row may have."""
+        return self._context_length
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the rows' caches hold."""
+        return self._cache.nbytes
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Memory that one more token of a row takes; 0 before the first forward."""
+        return self._cache.bytes_per_token
+
+    @property
+    def open_rows(self) -> int:
+        """How many rows are open."""
+        return len(self._slots)
+
+    def open(self, snapshot: Snapshot | None = None) -> Row:
+        """Start a row, empty or where a snapshot was taken."""
+        if snapshot is not None and not isinstance(snapshot, KVSnapshot):
+            raise TypeError(f"Not a snapshot of this session: {snapshot!r}")
+        row = Row(next(self._numbers))
+        self._slots[row] = self._cache.add(snapshot)
+        return row
+
+    def close(self, row: Row) -> None:
+        """End a row and free its memory."""
+        slot = self._slots.pop(row)
+        moved = self._cache.remove(slot)
+        if moved is not None:
+            self._slots[self._row_at(moved)] = slot
+
+    def length(self, row: Row) -> int:
+        """How many tokens a row has."""
+        return self._cache.lengths[self._slots[row]]
+
+    def rewindable(self, row: Row) -> int:
+        """How many of a row's last tokens `rewind` can take back."""
+        return self._cache.rewindable(self._slots[row])
+
+    def rewind(self, row: Row, count: int) -> None:
+        """Take back a row's last tokens."""
+        self._cache.rewind(self._slots[row], count)
+
+    def fork(self, row: Row) -> Row:
+        """Start a second row with the same tokens."""
+        return self.open(self.snapshot(row))
+
+    def snapshot(self, row: Row) -> KVSnapshot:
+        """Keep a row's state for later."""
+        return self._cache.snapshot(self._slots[row])
+
+    def forward(
+        self, chunks: Mapping[Row, Sequence[int]], *, keep: Mapping[Row, int] | None = None
+    ) -> dict[Row, Logits]:
+        """Append tokens to rows; see `Session.forward`."""
+        result: dict[Row, Logits] = {}
+        rows = sorted(chunks, key=self._slots.__getitem__)
+        for group in self._neighbours(rows):
+            counts = [1 if keep is None else keep.get(row, 1) for row in group]
+            result |= self._forward_group(group, [chunks[row] for row in group], counts)
+        return result
+
+    def _neighbours(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Split rows into runs of neighbouring slots, each a view of the cache."""
+        for _, run in itertools.groupby(enumerate(rows), key=lambda i: self._slots[i[1]] - i[0]):
+            yield [row for _, row in run]
+
+    @torch.inference_mode()
+    def _forward_group(
+        self, rows: Sequence[Row], chunks: Sequence[Sequence[int]], keep: Sequence[int]
+    ) -> dict[Row, Logits]:
+        device = self._device
+        forward = self._cache.begin(self._slots[rows[0]], [len(c) for c in chunks], device)
+        input_ids = torch.zeros(forward.rows, forward.width, dtype=torch.long)
+        for i, chunk in enumerate(chunks):
+            input_ids[i, : len(chunk)] = torch.as_tensor(chunk)
+        positions = self._last_positions(forward.counts, keep)
+        states = self._head.run(
+            positions.to(device),
+            input_ids=input_ids.to(device),
+            attention_mask=self._attention_mask(device),
+            position_ids=self._cache.positions(device),
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        self._cache.commit()
+        return {
+            row: self._head.logits(states[i, positions.shape[1] - count :])
+            for i, (row, count) in enumerate(zip(rows, keep, strict=True))
+        }
+
+    @staticmethod
+    def _last_positions(counts: Sequence[int], keep: Sequence[int]) -> Tensor:
+        """Indexes of the tokens whose hidden states are wanted, right-aligned: `[rows, wanted]`."""
+        wanted = max(keep)
+        ends = torch.tensor(counts)[:, None]
+        return (ends - wanted + torch.arange(wanted)).clamp(min=0)
+
+    def _attention_mask(self, device: torch.device) -> Tensor | dict[str, Tensor | None] | None:
+        masks = {w: self._as_attention_bias(self._cache.mask(w, device)) for w in self._cache.windows}
+        if getattr(self._config, "layer_types", None) is None or len(masks) == 1:
+            (mask,) = masks.values()
+            return mask
+        return {
+            "full_attention" if window is None else "sliding_attention": mask
+            for window, mask in masks.items()
+        }
+
+    def _as_attention_bias(self, mask: Tensor | None) -> Tensor | None:
+        """Boolean for `sdpa`, additive for `eager`."""
+        if mask is None or self._attention == "sdpa":
+            return mask
+        dtype = self._model.dtype
+        return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
+
+    def _row_at(self, slot: int) -> Row:
+        return next(row for row, at in self._slots.items() if at == slot)

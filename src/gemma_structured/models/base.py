@@ -1,0 +1,219 @@
+"""`Model`: what every model can do for its user, local, remote or scripted."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, overload
+
+from typing_extensions import TypeForm, Unpack
+
+from gemma_structured.driver import Responder, Task
+from gemma_structured.generator import Generator
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+from gemma_structured.schema.output_type import OutputType
+from gemma_structured.types import SamplingParams
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gemma_structured.exceptions import GemmaStructuredError
+    from gemma_structured.messages import Input
+    from gemma_structured.schema.terms import Term
+    from gemma_structured.streaming import AsyncStream, Stream
+    from gemma_structured.types import Example, Result
+
+__all__ = ["Model", "TaskOptions"]
+
+T = TypeVar("T")
+
+
+class TaskOptions(TypedDict, Generic[T], total=False):
+    """What may be said about a task beside its output type.
+
+    Attributes:
+        instruction: What to do with each input.
+        examples: Inputs with the outputs that are right for them.
+        bounds: Bounds on numbers, strings and arrays without their own; `None` for none.
+        temperature: 0 (the default) takes the most likely token.
+        top_k: Keep the `k` most likely tokens.
+        top_p: Keep the smallest set whose probabilities add up to `p`.
+        min_p: Keep tokens at least this share as likely as the most likely one.
+        seed: Makes sampling reproducible.
+        max_tokens: The most tokens that an answer may have.
+        max_attempts: How often the model is asked before `OutputValidationError`; 3 by default.
+        timeout: Seconds that one input may take, all attempts together.
+        context: Handed to Pydantic's validators as `info.context`.
+    """
+
+    instruction: str | None
+    examples: Sequence[Example[T]]
+    bounds: Bounds | None
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    seed: int | None
+    max_tokens: int | None
+    max_attempts: int
+    timeout: float | None
+    context: object
+
+
+class Model(ABC):
+    """A model that writes typed objects.
+
+    Every method takes an *output type* (a Python type, or a term such as `gs.JsonSchema`) and the
+    options of `TaskOptions`. `generate` and its kin are `compile` followed by a call; where many
+    inputs share a task, compile once.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called in results and errors."""
+
+    @abstractmethod
+    def bind(self, task: Task[T]) -> Responder:
+        """Prepare for a task; see `Driver`."""
+
+    def compile(
+        self, output_type: TypeForm[T] | Term[T], **options: Unpack[TaskOptions[T]]
+    ) -> Generator[T]:
+        """Prepare for many inputs with one task. Loads nothing: the first input does.
+
+        Raises:
+            SchemaError: The output type cannot be used; its path says where.
+            InputError: An option or an example cannot be used.
+        """
+        return Generator(self, _task(OutputType.of(output_type), options))
+
+    def generate(
+        self,
+        document: Input,
+        output_type: TypeForm[T] | Term[T],
+        **options: Unpack[TaskOptions[T]],
+    ) -> Result[T]:
+        """Generate one output; see `Generator.__call__`."""
+        return self.compile(output_type, **options)(document)
+
+    async def agenerate(
+        self,
+        document: Input,
+        output_type: TypeForm[T] | Term[T],
+        **options: Unpack[TaskOptions[T]],
+    ) -> Result[T]:
+        """Generate one output without blocking the event loop."""
+        return await self.compile(output_type, **options).acall(document)
+
+    def stream(
+        self,
+        document: Input,
+        output_type: TypeForm[T] | Term[T],
+        **options: Unpack[TaskOptions[T]],
+    ) -> Stream[T]:
+        """Generate one output and watch it grow; see `Generator.stream`."""
+        return self.compile(output_type, **options).stream(document)
+
+    def astream(
+        self,
+        document: Input,
+        output_type: TypeForm[T] | Term[T],
+        **options: Unpack[TaskOptions[T]],
+    ) -> AsyncStream[T]:
+        """Generate one output and watch it grow, without blocking the event loop."""
+        return self.compile(output_type, **options).astream(document)
+
+    @overload
+    def batch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["raise"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]]: ...
+    @overload
+    def batch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["return"],
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T] | GemmaStructuredError]: ...
+    def batch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]] | list[Result[T] | GemmaStructuredError]:
+        """Generate an output for each input, several at a time; see `Generator.batch`."""
+        generator = self.compile(output_type, **options)
+        if errors == "raise":
+            return generator.batch(documents, errors="raise", concurrency=concurrency)
+        return generator.batch(documents, errors="return", concurrency=concurrency)
+
+    @overload
+    async def abatch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["raise"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]]: ...
+    @overload
+    async def abatch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["return"],
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T] | GemmaStructuredError]: ...
+    async def abatch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T] | Term[T],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]] | list[Result[T] | GemmaStructuredError]:
+        """Generate an output for each input, without blocking the event loop."""
+        generator = self.compile(output_type, **options)
+        if errors == "raise":
+            return await generator.abatch(documents, errors="raise", concurrency=concurrency)
+        return await generator.abatch(documents, errors="return", concurrency=concurrency)
+
+
+def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
+    if unknown := options.keys() - TaskOptions.__annotations__.keys():
+        raise TypeError(
+            f"Unknown options: {', '.join(sorted(unknown))}. "
+            f"There are {', '.join(TaskOptions.__annotations__)}."
+        )
+    return Task(
+        output_type=output_type,
+        instruction=options.get("instruction"),
+        examples=tuple(options.get("examples", ())),
+        bounds=options.get("bounds", DEFAULT_BOUNDS),
+        sampling=SamplingParams(
+            temperature=options.get("temperature", 0.0),
+            top_k=options.get("top_k"),
+            top_p=options.get("top_p"),
+            min_p=options.get("min_p"),
+            seed=options.get("seed"),
+        ),
+        max_tokens=options.get("max_tokens"),
+        max_attempts=options.get("max_attempts", 3),
+        timeout=options.get("timeout"),
+        context=options.get("context"),
+    )

@@ -1,0 +1,324 @@
+"""`LocalModel`: a model on this machine, masked token by token."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from typing_extensions import Self
+
+from gemma_structured.decoding.load_options import LoadOptions
+from gemma_structured.decoding.runtime_options import RuntimeOptions
+from gemma_structured.exceptions import ContextLengthError, InputError, LoadError
+from gemma_structured.families.registry import family_for
+from gemma_structured.grammar.spec import Grammar
+from gemma_structured.models.base import Model
+from gemma_structured.prompting import build_messages
+from gemma_structured.types import ModelDelta, ModelResponse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from gemma_structured.decoding.load_options import DeviceMap, Dtype, ExpertsImplementation
+    from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.decoding.runtime import Runtime
+    from gemma_structured.decoding.sequence import TokenSequence
+    from gemma_structured.driver import ModelRequest, Task
+    from gemma_structured.families.base import Family, RenderedPrompt
+    from gemma_structured.grammar.backend import GrammarBackend
+    from gemma_structured.grammar.compiler import BackendName
+
+__all__ = ["DEFAULT_MAX_TOKENS", "EMBEDDED", "LocalModel"]
+
+T = TypeVar("T")
+
+EMBEDDED = "embedded"
+"""The packaged Gemma 3 270M, a base model; it comes with the extra `embedded`."""
+
+DEFAULT_MAX_TOKENS = 4096
+"""The most tokens of an answer where the task does not say."""
+
+
+class LocalModel(Model):
+    """A causal language model of transformers.
+
+    Constructing it loads nothing: the first use does, or `load`. Requests of all threads and tasks
+    are decoded together.
+
+    Args:
+        source: `"embedded"`, a folder, or a hub id such as `"google/gemma-4-26B-A4B-it"`.
+        device: `"auto"`, or a name that PyTorch knows.
+        dtype: `"auto"`, `"float32"`, `"bfloat16"` or `"float16"`.
+        device_map: Where accelerate puts the layers, over several devices; replaces `device`.
+        quantization_config: Passed on to transformers.
+        revision: Branch, tag or commit on the hub.
+        token: For gated or private repositories on the hub.
+        local_files_only: Ask no server.
+        trust_remote_code: Run the code that comes with a checkpoint.
+        attn_implementation: `"sdpa"` or `"eager"`.
+        experts_implementation: How a mixture of experts is computed.
+        model_kwargs: Further arguments of `from_pretrained`.
+        grammar_backend: `"llguidance"`, `"outlines_core"`, or a backend of one's own.
+        max_batch_size: The most requests that are decoded together.
+        max_waiting: The most requests that wait beyond that before `ModelBusyError`; `None` for
+            no limit.
+        kv_cache_bytes: The most memory for the KV caches of running requests together.
+        prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts.
+        prefill_chunk: The most prompt tokens that one forward reads.
+
+    Raises:
+        InputError: An option is out of its range.
+    """
+
+    def __init__(
+        self,
+        source: str | Path = EMBEDDED,
+        *,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        device_map: DeviceMap | None = None,
+        quantization_config: object = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        trust_remote_code: bool = False,
+        attn_implementation: str | None = None,
+        experts_implementation: ExpertsImplementation = "auto",
+        model_kwargs: Mapping[str, object] | None = None,
+        grammar_backend: BackendName | GrammarBackend = "llguidance",
+        max_batch_size: int = 8,
+        max_waiting: int | None = None,
+        kv_cache_bytes: int = 4 * 2**30,
+        prefix_cache_bytes: int = 2**30,
+        prefill_chunk: int = 512,
+    ) -> None:
+        if not isinstance(source, (str, Path)) or not str(source):
+            raise InputError(f"source is {source!r}, not a folder or a hub id.")
+        options = LoadOptions(
+            device=device,
+            dtype=dtype,
+            device_map=device_map,
+            quantization_config=quantization_config,
+            revision=revision,
+            token=token,
+            local_files_only=local_files_only,
+            trust_remote_code=trust_remote_code,
+            attn_implementation=attn_implementation,
+            experts_implementation=experts_implementation,
+            model_kwargs=model_kwargs or {},
+        )
+        self._name = str(source)
+        self._load: Callable[[], LoadedModel] = lambda: _load(source, options)
+        self._runtime_options = RuntimeOptions(
+            grammar_backend=grammar_backend,
+            max_batch_size=max_batch_size,
+            max_waiting=max_waiting,
+            kv_cache_bytes=kv_cache_bytes,
+            prefix_cache_bytes=prefix_cache_bytes,
+            prefill_chunk=prefill_chunk,
+        )
+        self._runtime: Runtime | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_transformers(
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Use a model and a tokenizer that are loaded already.
+
+        Args:
+            model: A causal language model, put into evaluation mode.
+            tokenizer: Its tokenizer, a fast one.
+            name: What to call it in results.
+            **options: Those of the constructor that are not about loading, such as
+                `max_batch_size`.
+
+        Raises:
+            LoadError: They are not what they must be, or do not fit each other.
+        """
+        from gemma_structured.decoding.loaded_model import from_transformers  # noqa: PLC0415
+
+        loaded = from_transformers(model, tokenizer, name=name)
+        made = cls(loaded.name, **options)
+        made._load = lambda: loaded
+        return made
+
+    @property
+    def name(self) -> str:
+        """The source that it was made from."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"LocalModel({self._name!r})"
+
+    def load(self) -> Self:
+        """Load it now, if it is not loaded yet.
+
+        Raises:
+            LoadError: A missing extra, weights, files or memory; it says what to do.
+        """
+        self.runtime()
+        return self
+
+    def runtime(self) -> Runtime:
+        """The loaded model with its engine and caches; for those who look inside."""
+        with self._lock:
+            if self._runtime is None:
+                try:
+                    from gemma_structured.decoding.runtime import start  # noqa: PLC0415
+                except ImportError as error:
+                    raise LoadError(
+                        f"A local model needs {error.name}, which is not installed.",
+                        hint="Run: pip install 'gemma-structured[local]'",
+                        model_name=self._name,
+                    ) from error
+                self._runtime = start(self._load(), self._runtime_options)
+            return self._runtime
+
+    def unload(self) -> None:
+        """Cancel what runs and free the model's memory; the next use loads it again."""
+        with self._lock:
+            runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.engine.shutdown()
+
+    def bind(self, task: Task[T]) -> LocalResponder:
+        """Prepare for a task.
+
+        Raises:
+            SchemaError: Nothing can satisfy the output type.
+            GrammarError: A term is empty.
+        """
+        return LocalResponder(self, task, self._runtime_options.max_batch_size)
+
+
+class LocalResponder:
+    """A local model with one task; see `Responder`."""
+
+    def __init__(self, model: LocalModel, task: Task[Any], concurrency: int) -> None:
+        self._model = model
+        self._task = task
+        self._concurrency = concurrency
+        self._grammar, self._report = Grammar.for_output_type(task.output_type, task.bounds)
+
+    @property
+    def model_name(self) -> str:
+        """Who answers."""
+        return self._model.name
+
+    @property
+    def concurrency(self) -> int:
+        """As many as are decoded together."""
+        return self._concurrency
+
+    def respond(self, request: ModelRequest) -> ModelResponse:
+        """Answer; see `Responder.respond`."""
+        runtime, sequence = self._begin(request)
+        for _ in runtime.engine.stream(sequence):
+            """The whole text is on the sequence."""
+        return self._response(sequence)
+
+    def stream(self, request: ModelRequest) -> Generator[ModelDelta | ModelResponse]:
+        """Answer piece by piece; see `Responder.stream`."""
+        runtime, sequence = self._begin(request)
+        with closing(runtime.engine.stream(sequence)) as pieces:
+            for piece in pieces:
+                yield ModelDelta(text=piece)
+        yield self._response(sequence)
+
+    async def arespond(self, request: ModelRequest) -> ModelResponse:
+        """Answer, without blocking the event loop."""
+        runtime, sequence = await asyncio.to_thread(self._begin, request)
+        async for _ in runtime.engine.astream(sequence):
+            """The whole text is on the sequence."""
+        return self._response(sequence)
+
+    async def astream(self, request: ModelRequest) -> AsyncGenerator[ModelDelta | ModelResponse]:
+        """Answer piece by piece, without blocking the event loop."""
+        runtime, sequence = await asyncio.to_thread(self._begin, request)
+        async for piece in runtime.engine.astream(sequence):
+            yield ModelDelta(text=piece)
+        yield self._response(sequence)
+
+    def prompt(self, request: ModelRequest) -> str:
+        """The prompt as the model reads it, control tokens by name."""
+        return self._render(request, self._model.runtime()).text
+
+    def count_tokens(self, request: ModelRequest) -> int:
+        """The prompt's length in tokens."""
+        return len(self._render(request, self._model.runtime()).token_ids)
+
+    def _render(self, request: ModelRequest, runtime: Runtime) -> RenderedPrompt:
+        messages = build_messages(
+            request.input,
+            self._task.output_type,
+            instruction=self._task.instruction,
+            examples=self._task.examples,
+            issues=request.issues,
+        )
+        return _family(runtime).render(messages, runtime.tokenizer)
+
+    def _begin(self, request: ModelRequest) -> tuple[Runtime, TokenSequence]:
+        """Everything before the first forward."""
+        from gemma_structured.decoding.sampler import Sampler  # noqa: PLC0415
+        from gemma_structured.decoding.sequence import TokenSequence  # noqa: PLC0415
+
+        runtime = self._model.runtime()
+        prompt = self._render(request, runtime)
+        context = runtime.session.context_length
+        room = context - len(prompt.token_ids)
+        if room < 1:
+            raise ContextLengthError(
+                prompt_tokens=len(prompt.token_ids),
+                context_length=context,
+                model_name=self._model.name,
+            )
+        wanted = request.max_tokens or self._task.max_tokens or DEFAULT_MAX_TOKENS
+        sequence = TokenSequence(
+            prompt.token_ids,
+            runtime.compiler.compile(self._grammar).matcher(),
+            runtime.vocabulary,
+            Sampler(self._task.sampling),
+            max_tokens=min(wanted, room),
+            fixed_length=prompt.fixed_length,
+            deadline=request.deadline,
+            cancellation=request.cancellation,
+        )
+        sequence.check()
+        return runtime, sequence
+
+    def _response(self, sequence: TokenSequence) -> ModelResponse:
+        return ModelResponse(
+            text=sequence.text,
+            finish_reason=sequence.finish_reason,
+            usage=sequence.usage,
+            model_name=self._model.name,
+            constrained=True,
+            report=self._report,
+        )
+
+
+def _load(source: str | Path, options: LoadOptions) -> LoadedModel:
+    if source == EMBEDDED:
+        from gemma_structured.decoding.embedded import load_embedded  # noqa: PLC0415
+
+        return load_embedded(options)
+    from gemma_structured.decoding.loader import load_model  # noqa: PLC0415
+
+    return load_model(source, options)
+
+
+def _family(runtime: Runtime) -> Family:
+    return family_for(
+        runtime.loaded.model_type, has_chat_template=runtime.tokenizer.has_chat_template
+    )
