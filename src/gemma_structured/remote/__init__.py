@@ -1,0 +1,1 @@
+"""The wire to a model elsewhere: requests, answers, transport, prices. No torch, no prompting."""

@@ -1,0 +1,150 @@
+"""A request to a chat-completions server, as a value, and its JSON.
+
+https://openrouter.ai/docs/api-reference/chat-completion and the OpenAI API that it follows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from gemma_structured.exceptions import InputError
+from gemma_structured.messages import AssistantMessage, SystemMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemma_structured.messages import Message
+    from gemma_structured.types import JsonValue, SamplingParams
+
+__all__ = ["ChatRequest", "OutputForm", "StructuredMode"]
+
+StructuredMode: TypeAlias = Literal[
+    "prompt", "json_schema", "json_object", "tools", "structured_outputs"
+]
+"""How a server is told of the output's form, beside the prompt."""
+
+_TOKENS_PER_MESSAGE: Final = 16
+_TOKENS_PER_REQUEST: Final = 64
+"""Room for what a chat template adds: role markers, and its own preamble."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputForm:
+    """The form that the answer is to have.
+
+    Attributes:
+        mode: How the server is told.
+        name: The output type's name.
+        kind: What `source` is.
+        source: A JSON Schema (as JSON), or a regular expression, options or a grammar.
+        description: What the output is, for the tool's description.
+    """
+
+    mode: StructuredMode = "prompt"
+    name: str = "output"
+    kind: Literal["json", "regex", "choice", "grammar"] = "json"
+    source: JsonValue = None
+    description: str | None = None
+
+    def encode(self) -> dict[str, JsonValue]:
+        """The members of the request that tell of it."""
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.name)[:64].strip("_") or "output"
+        match self.mode:
+            case "json_schema":
+                schema: JsonValue = {"name": name, "strict": True, "schema": self.source}
+                return {"response_format": {"type": "json_schema", "json_schema": schema}}
+            case "json_object":
+                return {"response_format": {"type": "json_object"}}
+            case "tools":
+                function: dict[str, JsonValue] = {
+                    "name": name,
+                    "description": self.description or "Give the answer.",
+                    "parameters": self.source,
+                }
+                return {
+                    "tools": [{"type": "function", "function": function}],
+                    "tool_choice": {"type": "function", "function": {"name": name}},
+                    "parallel_tool_calls": False,
+                }
+            case "structured_outputs":
+                return {"structured_outputs": {self.kind: self.source}}
+            case "prompt":
+                return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One chat completion that is asked for.
+
+    Attributes:
+        model: The server's name for the model.
+        messages: The conversation.
+        max_tokens: The most tokens of answer and thought; always sent.
+        sampling: How tokens are chosen.
+        form: The answer's form.
+        extra: Members of the request that are particular to a server.
+        stream_extra: The same, sent only with a request to stream.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    sampling: SamplingParams
+    form: OutputForm = field(default_factory=OutputForm)
+    extra: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
+    stream_extra: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
+
+    def encode(self, *, stream: bool) -> bytes:
+        """The request's body.
+
+        Raises:
+            InputError: A text holds lone surrogates, which UTF-8 cannot say.
+        """
+        body: dict[str, JsonValue] = {
+            "model": self.model,
+            "messages": [_message(message) for message in self.messages],
+            "max_tokens": self.max_tokens,
+            **_sampling(self.sampling),
+            **self.form.encode(),
+            **self.extra,
+        }
+        if stream:
+            body |= {"stream": True, **self.stream_extra}
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                "A text holds a lone surrogate, which cannot be sent as UTF-8.",
+                hint="Decode the document with errors='replace'.",
+            ) from None
+
+    @property
+    def text(self) -> str:
+        """All that the model is given to read, message after message."""
+        return "\n\n".join(message.text for message in self.messages)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """An upper bound of the prompt's tokens: no tokenizer has more tokens than bytes."""
+        form = json.dumps(self.form.encode(), ensure_ascii=False)
+        size = len((self.text + form).encode("utf-8", "surrogatepass"))
+        return size + _TOKENS_PER_MESSAGE * len(self.messages) + _TOKENS_PER_REQUEST
+
+
+def _message(message: Message) -> JsonValue:
+    if isinstance(message, SystemMessage):
+        return {"role": "system", "content": message.text}
+    role = "assistant" if isinstance(message, AssistantMessage) else "user"
+    return {"role": role, "content": message.text}
+
+
+def _sampling(sampling: SamplingParams) -> dict[str, JsonValue]:
+    chosen: dict[str, JsonValue] = {"temperature": sampling.temperature}
+    for name in ("top_p", "top_k", "min_p", "seed"):
+        if (value := getattr(sampling, name)) is not None:
+            chosen[name] = value
+    return chosen
