@@ -5,36 +5,28 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from gemma_structured.decoding.load_options import LoadOptions
-
-__all__ = ["WeightsSize", "locate", "measure_weights"]
-
-SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.py", "*.tiktoken")
-"""What a checkpoint holds beside its weights."""
+__all__ = ["WeightsSize", "has_weights", "local_folder", "measure_weights"]
 
 MAX_HEADER_BYTES = 100_000_000
 """The longest header that the safetensors format allows."""
 
-_BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "U64": 8,
-    "F32": 4,
-    "I32": 4,
-    "U32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "U16": 2,
-}
+_SIZES = {"64": 8, "32": 4, "16": 2}
+"""Bytes by the number in a type's name, such as `BF16`; other types take one."""
+
+
+class _Tensor(TypedDict):
+    dtype: str
+    shape: list[int]
+    data_offsets: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,67 +34,60 @@ class WeightsSize:
     """How large the weights of a checkpoint are.
 
     Attributes:
-        parameters: How many numbers its floating-point tensors hold.
+        parameters: How many numbers its tensors hold.
         bytes_on_disk: What its tensors take on disk.
-        widest: The floating-point type that most of them have, such as `"BF16"`.
     """
 
     parameters: int
     bytes_on_disk: int
-    widest: str
 
-    def in_memory(self, bytes_per_parameter: int) -> int:
-        """What the weights take in memory with that many bytes for each number."""
-        return self.parameters * bytes_per_parameter
+    @classmethod
+    def of(cls, numbers: Mapping[str, int]) -> WeightsSize:
+        """The size of tensors that hold so many numbers of each type."""
+        bytes_on_disk = sum(count * _SIZES.get(dtype[-2:], 1) for dtype, count in numbers.items())
+        return cls(parameters=sum(numbers.values()), bytes_on_disk=bytes_on_disk)
 
 
-def locate(source: str | Path, options: LoadOptions) -> Path:
-    """Find the folder of a checkpoint, and download it where it is only on the hub.
+def local_folder(source: str | Path) -> Path | None:
+    """The checkpoint folder that a source names; `None` where it can only be a hub id.
 
     Raises:
-        LoadError: No such folder; other errors of the hub's client are its own.
+        LoadError: It is a path, and there is no checkpoint.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise LoadError(
-                f"The folder {str(source)!r} holds no config.json.",
-                hint="Give the folder that save_pretrained or `hf download` wrote.",
-                model_name=str(source),
-            )
-        return path
-    if isinstance(source, Path) or _is_path_like(source):
+    try:
+        path = Path(source).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, an unknown user's home
+        return None
+    name = str(source)
+    if is_folder:
+        if (path / "config.json").is_file():
+            return path
         raise LoadError(
-            f"There is no folder {str(source)!r}.",
+            f"The folder {name!r} holds no config.json.",
+            hint="Give the folder that save_pretrained or `hf download` wrote.",
+            model_name=name,
+        )
+    if isinstance(source, Path) or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise LoadError(
+            f"There is no folder {name!r}.",
             hint="Give a folder that exists, or a hub id like 'google/gemma-4-26B-A4B-it'.",
-            model_name=str(source),
+            model_name=name,
         )
-    return _download(source, options)
+    return None
 
 
-def _is_path_like(source: str) -> bool:
-    """Whether a name can only be a path: a hub id is `name` or `owner/name`."""
-    return source.startswith((".", "/", "~", "\\")) or source.count("/") > 1 or "\\" in source
-
-
-def _download(repo_id: str, options: LoadOptions) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415 - part of the extra `local`
-
-    def fetch(patterns: Sequence[str]) -> Path:
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=options.revision,
-                token=options.token,
-                local_files_only=options.local_files_only,
-                allow_patterns=list(patterns),
-            )
-        )
-
-    folder = fetch([*SMALL_FILES, "*.safetensors"])
-    if not any(folder.glob("*.safetensors")):
-        folder = fetch([*SMALL_FILES, "pytorch_model*.bin"])
-    return folder
+def has_weights(folder: Path) -> bool:
+    """Whether every file of weights that a checkpoint names is there."""
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / single).is_file():
+            return True
+        index = folder / f"{single}.index.json"
+        if index.is_file():
+            files: Iterable[str] = json.loads(index.read_bytes())["weight_map"].values()
+            if all((folder / file).is_file() for file in set(files)):
+                return True
+    return False
 
 
 def measure_weights(folder: Path) -> WeightsSize | None:
@@ -117,44 +102,32 @@ def measure_weights(folder: Path) -> WeightsSize | None:
     Raises:
         LoadError: A file is cut off or is no safetensors file.
     """
-    sizes: dict[str, int] = {}
     numbers: dict[str, int] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        for tensor in _headers(file):
-            count = 1
-            for length in tensor["shape"]:
-                count *= length
-            dtype = str(tensor["dtype"])
-            numbers[dtype] = numbers.get(dtype, 0) + count
-            sizes[dtype] = sizes.get(dtype, 0) + count * _BYTES.get(dtype, 1)
-    if not sizes:
-        return None
-    return WeightsSize(
-        parameters=sum(numbers.values()),
-        bytes_on_disk=sum(sizes.values()),
-        widest=max(numbers, key=lambda dtype: numbers[dtype]),
-    )
+    for file in sorted(folder.glob("model*.safetensors")):
+        for tensor in _tensors(file):
+            dtype = tensor["dtype"]
+            numbers[dtype] = numbers.get(dtype, 0) + prod(tensor["shape"])
+    return WeightsSize.of(numbers) if numbers else None
 
 
-def _headers(file: Path) -> Iterator[Mapping[str, list[int]]]:
+def _tensors(file: Path) -> list[_Tensor]:
+    """The tensors that a file's header lists, once it is known that their data is all there."""
     damaged = LoadError(
         f"{file.name} is cut off or is no safetensors file.",
         hint="Delete it and download it again.",
     )
     size = file.stat().st_size
     with file.open("rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:  # noqa: PLR2004 - the length that the format begins with
-            raise damaged
-        (length,) = struct.unpack("<Q", start)
-        if length > min(size - 8, MAX_HEADER_BYTES):
-            raise damaged
         try:
-            header = json.loads(stream.read(length))
-        except ValueError:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > min(size - 8, MAX_HEADER_BYTES):
+                raise damaged
+            header = cast("dict[str, _Tensor]", json.loads(stream.read(length)))
+            header.pop("__metadata__", None)
+            tensors = list(header.values())
+            end = max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+        except (ValueError, struct.error, KeyError, TypeError, AttributeError, IndexError):
             raise damaged from None
-    header.pop("__metadata__", None)
-    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    if end > size - 8 - length:
+    if end != size - 8 - length:
         raise damaged
-    yield from header.values()
+    return tensors

@@ -9,37 +9,56 @@ from typing import TYPE_CHECKING
 from gemma_structured.exceptions import GemmaStructuredError, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 __all__ = ["missing_extra", "translate_errors"]
 
-MAX_QUOTED_CHARACTERS = 400
+MAX_QUOTED_CHARACTERS = 300
 """How much of another library's message is quoted."""
 
-_HINTS: dict[str, str] = {
+_PERMISSION = (
+    "Give a token that may read it: LocalModel(..., token=...), the variable HF_TOKEN, "
+    "or `hf auth login`."
+)
+
+_KNOWN: dict[str, tuple[str | None, str]] = {
     "GatedRepoError": (
-        "Accept the model's terms on its page and give a token of that account: "
-        "LocalModel(..., token=...), the variable HF_TOKEN, or `hf auth login`."
+        "The repository {source} is gated.",
+        f"Accept the model's terms on its page. {_PERMISSION}",
     ),
     "RepositoryNotFoundError": (
-        "Check the name. A private repository needs a token: LocalModel(..., token=...)."
+        "The hub has no repository {source}, or hides it.",
+        f"Check the name and the spelling. {_PERMISSION}",
     ),
-    "RevisionNotFoundError": "Check revision=: it names a branch, tag or commit of the repository.",
-    "HFValidationError": "Give a folder that exists, or a hub id like 'google/gemma-4-26B-A4B-it'.",
-    "LocalEntryNotFoundError": (
-        "Download it once while online (`hf download NAME`), or give a folder that holds it."
+    "RevisionNotFoundError": (
+        "The repository {source} has no such revision.",
+        "Check revision=: it names a branch, tag or commit.",
+    ),
+    "HFValidationError": (
+        "{source} is neither a folder nor a hub id.",
+        "Give a folder that exists, or a hub id like 'google/gemma-4-26B-A4B-it'.",
     ),
     "OfflineModeIsEnabled": (
-        "Offline mode is on (HF_HUB_OFFLINE): unset it, or download the model first."
+        "{source} is not in the hub's cache, and offline mode is on (HF_HUB_OFFLINE).",
+        "Unset the variable, or download the model first: `hf download NAME`.",
+    ),
+    "LocalEntryNotFoundError": (
+        "{source} is neither a folder nor in the hub's cache, and the hub gave no answer.",
+        "Connect to the internet once (`hf download NAME`), or give a folder that holds it.",
     ),
     "OutOfMemoryError": (
-        "Free memory on the device, choose a smaller dtype or quantization_config, or spread the "
-        'layers with device_map="auto".'
+        "The device ran out of memory while {source} was loaded.",
+        'Free some, or choose a smaller dtype, a quantization_config or device_map="auto".',
     ),
-    "MemoryError": "Free memory, or choose a smaller dtype or model.",
-    "SafetensorError": "The file is damaged: delete it and download it again.",
+    "MemoryError": (
+        "The memory ran out while {source} was loaded.",
+        "Free some, or choose a smaller dtype or model.",
+    ),
+    "SafetensorError": (None, "The file is damaged: delete it and download it again."),
 }
-"""What to do, by the name of the error's class or of one above it."""
+"""What happened (where that is known better than the library says) and what to do, by class."""
+
+_UNAUTHORIZED = 401
 
 
 def missing_extra(module: str | None) -> LoadError:
@@ -62,40 +81,46 @@ def translate_errors(source: str, *, token: str | bool | None = None) -> Generat
     """
     try:
         yield
-    except GemmaStructuredError:
+    except GemmaStructuredError as error:
+        if isinstance(error, LoadError):
+            error.model_name = error.model_name or source
         raise
     except ModuleNotFoundError as error:
         raise missing_extra(error.name) from error
-    except Exception as error:  # noqa: BLE001 - third-party code reads a foreign file: all of it is a LoadError
+    except Exception as error:  # noqa: BLE001 - other libraries read a foreign file here
         secret = token if isinstance(token, str) and token else None
-        leaks = secret is not None and secret in f"{error!r} {error.__cause__!r}"
-        said = str(error)
+        leaks = secret is not None and any(secret in repr(cause) for cause in _causes(error))
+        message, hint = _describe(error, source)
         if secret is not None:
-            said = said.replace(secret, "***")
-        raise LoadError(
-            f"{source!r} cannot be loaded: {type(error).__name__}: {_shorten(said)}",
-            hint=_hint(error),
-            model_name=source,
-        ) from (None if leaks else error)
+            message = message.replace(secret, "***")
+        raise LoadError(message, hint=hint, model_name=source) from (None if leaks else error)
 
 
-def _hint(error: BaseException) -> str | None:
-    """What to do about an error or about the one that caused it."""
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that led to it."""
+    seen: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None:
-        for base in type(cause).__mro__:
-            if base.__name__ in _HINTS:
-                return _HINTS[base.__name__]
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _describe(error: BaseException, source: str) -> tuple[str, str | None]:
+    quoted = f"{source!r} cannot be loaded: {type(error).__name__}: {_shorten(str(error))}"
+    for cause in _causes(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        if status == 401:  # noqa: PLR2004 - HTTP: unauthorized
-            return _HINTS["GatedRepoError"]
-        cause = cause.__cause__
-    return None
+        names = [base.__name__ for base in type(cause).__mro__]
+        if status == _UNAUTHORIZED and "GatedRepoError" not in names:
+            names.insert(0, "RepositoryNotFoundError")
+        for name in names:
+            if name in _KNOWN:
+                message, hint = _KNOWN[name]
+                return (quoted if message is None else message.format(source=repr(source))), hint
+    return quoted, None
 
 
 def _shorten(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = re.sub(r"\s+", " ", text).strip()
-    if len(text) <= MAX_QUOTED_CHARACTERS:
-        return text
-    return f"{text[:MAX_QUOTED_CHARACTERS]}…"
+    return text if len(text) <= MAX_QUOTED_CHARACTERS else f"{text[:MAX_QUOTED_CHARACTERS]}…"

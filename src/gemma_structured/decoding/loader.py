@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from gemma_structured.decoding.checkpoint import locate, measure_weights
-from gemma_structured.decoding.load_errors import translate_errors
+from gemma_structured.decoding.checkpoint import local_folder, measure_weights
+from gemma_structured.decoding.hub import download
+from gemma_structured.decoding.load_errors import missing_extra, translate_errors
 from gemma_structured.decoding.load_options import LoadOptions
 from gemma_structured.decoding.loaded_model import (
     LoadedModel,
@@ -13,7 +15,7 @@ from gemma_structured.decoding.loaded_model import (
     from_transformers,
     set_experts,
 )
-from gemma_structured.decoding.placement import check_memory, choose_device, choose_dtype
+from gemma_structured.decoding.placement import place
 from gemma_structured.decoding.quiet import quiet_transformers
 from gemma_structured.decoding.text_only import check_loading, text_model
 from gemma_structured.exceptions import LoadError
@@ -21,7 +23,6 @@ from gemma_structured.exceptions import LoadError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
@@ -50,7 +51,9 @@ def load_model(source: str | Path, options: LoadOptions | None = None) -> Loaded
     options = options or LoadOptions()
     name = str(source)
     with translate_errors(name, token=options.token):
-        folder = locate(source, options)
+        folder = local_folder(source)
+        if folder is None:
+            folder = download(name, options, lambda at, size: place(at, size, options, name))
         with quiet_transformers():
             tokenizer = _tokenizer(folder, options, name)
             model = load_weights(folder, options, name=name)
@@ -101,7 +104,7 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
             "trust_remote_code=True.",
             model_name=name,
         )
-    arguments = _arguments(folder, config, options, name)
+    arguments = _arguments(folder, options, name)
     loader: Any = transformers.AutoModelForCausalLM
     if text is not None:
         loader = getattr(transformers, text.class_name)
@@ -114,34 +117,24 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
     return model
 
 
-def _arguments(
-    folder: Path, config: PreTrainedConfig, options: LoadOptions, name: str
-) -> dict[str, object]:
+def _arguments(folder: Path, options: LoadOptions, name: str) -> dict[str, Any]:
     """The arguments of `from_pretrained`, device and type chosen and the memory checked."""
-    size = measure_weights(folder)
-    device = choose_device(options, name)
-    dtype = choose_dtype(options, device, size)
-    quantized = getattr(config, "quantization_config", None) is not None
-    if size is not None and options.device_map is None and options.quantization_config is None:
-        check_memory(size, device, dtype, quantized=quantized, name=name)
-    arguments: dict[str, object] = {
-        "dtype": dtype,
+    placement = place(folder, measure_weights(folder), options, name)
+    on_one_device = None if placement.device.type == "cpu" else {"": str(placement.device)}
+    device_map = options.device_map or on_one_device
+    if device_map is not None and importlib.util.find_spec("accelerate") is None:
+        raise missing_extra("accelerate")
+    experts = options.experts_implementation
+    arguments: dict[str, Any] = {
+        "device_map": device_map,
+        "experts_implementation": None if experts == "auto" else experts,
+        "attn_implementation": options.attn_implementation,
+        "quantization_config": options.quantization_config,
+    }
+    return {
+        **{name: value for name, value in arguments.items() if value is not None},
+        "dtype": placement.dtype,
         "local_files_only": True,
         "trust_remote_code": options.trust_remote_code,
         **options.model_kwargs,
     }
-    if options.experts_implementation != "auto":
-        arguments["experts_implementation"] = options.experts_implementation
-    if options.attn_implementation is not None:
-        arguments["attn_implementation"] = options.attn_implementation
-    if options.quantization_config is not None:
-        arguments["quantization_config"] = options.quantization_config
-    device_map = options.device_map or _single_device(device)
-    if device_map is not None:
-        arguments["device_map"] = device_map
-    return arguments
-
-
-def _single_device(device: torch.device) -> dict[str, str] | None:
-    """The device map that reads the weights straight onto one device; a CPU needs none."""
-    return None if device.type == "cpu" else {"": str(device)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +15,56 @@ if TYPE_CHECKING:
     from gemma_structured.decoding.checkpoint import WeightsSize
     from gemma_structured.decoding.load_options import LoadOptions
 
-__all__ = ["check_memory", "choose_device", "choose_dtype", "free_memory"]
+__all__ = ["Placement", "free_memory", "place"]
 
 SMALL_MODEL_PARAMETERS = 1_500_000_000
 """Up to this size a model on a CPU runs in float32, the type in which its logits are exact."""
 
 MEMORY_MARGIN = 1.1
-"""What loading takes beside the weights themselves: one layer twice, buffers, the interpreter."""
+"""What loading takes beside the weights themselves: one layer twice, and buffers."""
 
+_FLOAT32_BYTES, _HALF_BYTES = 4, 2
 _GIB = 1 << 30
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def choose_device(options: LoadOptions, name: str) -> torch.device:
-    """The device that the options ask for, or the best one that there is.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a model goes.
+
+    Attributes:
+        device: Where it runs.
+        dtype: The type of its weights there.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def place(folder: Path, size: WeightsSize | None, options: LoadOptions, name: str) -> Placement:
+    """Choose a model's device and type, and refuse one that does not fit.
+
+    With a device map or a quantisation of the user's own, what fits is for accelerate to say.
+
+    Args:
+        folder: Its checkpoint; the weights need not be there yet.
+        size: How large they are, where that is known.
+        options: What the user asked for.
+        name: The model, for the error.
 
     Raises:
-        LoadError: PyTorch knows no such device, or cannot reach it.
+        LoadError: PyTorch cannot use the device, or the model needs more memory than is free.
     """
+    device = _device(options, name)
+    dtype = _dtype(options, device, size)
+    if size is not None and options.device_map is None and options.quantization_config is None:
+        quantized = "quantization_config" in json.loads((folder / "config.json").read_bytes())
+        weights = size.bytes_on_disk if quantized else size.parameters * dtype.itemsize
+        _check_memory(weights, device, dtype, name)
+    return Placement(device=device, dtype=dtype)
+
+
+def _device(options: LoadOptions, name: str) -> torch.device:
     import torch  # noqa: PLC0415 - part of the extra `local`
 
     if options.device == "auto":
@@ -41,16 +75,17 @@ def choose_device(options: LoadOptions, name: str) -> torch.device:
         device = torch.device(options.device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        msg = f"The device {options.device!r} cannot be used here: {str(error).splitlines()[0]}"
-        hint = 'Leave device="auto", or install the build of PyTorch that supports it.'
-        raise LoadError(msg, hint=hint, model_name=name) from error
+        reason = str(error).splitlines()[0]
+        raise LoadError(
+            f"The device {options.device!r} cannot be used here: {reason}",
+            hint='Leave device="auto", or install the build of PyTorch that supports it.',
+            model_name=name,
+        ) from error
     return device
 
 
-def choose_dtype(
-    options: LoadOptions, device: torch.device, size: WeightsSize | None
-) -> torch.dtype:
-    """The type that the options ask for, or the one that suits the device.
+def _dtype(options: LoadOptions, device: torch.device, size: WeightsSize | None) -> torch.dtype:
+    """The type that the user asks for, or the one that suits the device.
 
     A GPU computes in bfloat16 (float16 would overflow in Gemma's layers). On a CPU a small model is
     loaded in float32, where every way of batching gives the same logits; a larger one in bfloat16,
@@ -61,41 +96,27 @@ def choose_dtype(
     if options.dtype != "auto":
         dtype: torch.dtype = getattr(torch, options.dtype)
         return dtype
-    if device.type != "cpu":
+    if device.type != "cpu" or size is None or size.parameters > SMALL_MODEL_PARAMETERS:
         return torch.bfloat16
-    if size is None or size.parameters > SMALL_MODEL_PARAMETERS:
-        return torch.bfloat16
-    in_float32 = size.in_memory(4) * MEMORY_MARGIN
-    return torch.float32 if in_float32 < free_memory(device) else torch.bfloat16
+    needed = size.parameters * _FLOAT32_BYTES * MEMORY_MARGIN
+    return torch.float32 if needed <= free_memory(device) else torch.bfloat16
 
 
-def check_memory(
-    size: WeightsSize, device: torch.device, dtype: torch.dtype, *, quantized: bool, name: str
-) -> None:
-    """Refuse a model that does not fit, before minutes are spent on reading it.
-
-    Raises:
-        LoadError: With what it needs and what is free.
-    """
-    weights = size.bytes_on_disk if quantized else size.in_memory(dtype.itemsize)
+def _check_memory(weights: int, device: torch.device, dtype: torch.dtype, name: str) -> None:
     needed = weights * MEMORY_MARGIN
     free = free_memory(device)
     if needed <= free:
         return
-    smaller = 'dtype="bfloat16", ' if dtype.itemsize > 2 else ""  # noqa: PLR2004 - bytes of bfloat16
+    smaller = 'dtype="bfloat16", ' if dtype.itemsize > _HALF_BYTES else ""
     raise LoadError(
-        f"{name!r} needs {needed / _GIB:.1f} GiB on {str(device)!r} in {_dtype_name(dtype)}, "
-        f"and {free / _GIB:.1f} GiB are free.",
+        f"{name!r} needs {needed / _GIB:.1f} GiB on {str(device)!r} in "
+        f"{str(dtype).removeprefix('torch.')}, and {free / _GIB:.1f} GiB are free.",
         hint=(
             f'Free memory, pass {smaller}quantization_config=... or device_map="auto" (spreads '
             "the layers over GPUs and memory), or take a smaller model."
         ),
         model_name=name,
     )
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def free_memory(device: torch.device) -> int:
@@ -118,10 +139,8 @@ def _cgroup_free() -> int | None:
         if limit == "max":
             return None
         used = int((_CGROUP / "memory.current").read_text())
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-        cache = next(
-            (int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0
-        )
-        return int(limit) - used + cache
+        lines = [line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines()]
     except (OSError, ValueError):
         return None
+    cache = next((int(value) for name, value in lines if name == "inactive_file"), 0)
+    return int(limit) - used + cache
