@@ -1,21 +1,33 @@
 """What a chat-completions server may answer, right or wrong: replies for `FakeOpenRouter`.
 
-The shapes are those of OpenRouter's published API and of recorded answers; the faults are those that
-servers and the proxies before them are known for.
+The shapes are those of OpenRouter's published API and of recorded answers; the faults are those
+that servers and the proxies before them are known for.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemma_structured.types import JsonValue
 
-__all__ = ["Answer", "Cut", "Failure", "Raw", "Reply", "Step", "Wire", "sse"]
+__all__ = ["USAGE", "Answer", "Cut", "Failure", "Raw", "Reply", "Step", "Wire", "sse"]
+
+
+USAGE: Final[Mapping[str, JsonValue]] = {
+    "prompt_tokens": 10,
+    "completion_tokens": 5,
+    "total_tokens": 15,
+    "cost": 0.001,
+    "is_byok": False,
+    "prompt_tokens_details": {"cached_tokens": 4},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
+"""What an answer costs unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +90,7 @@ class Answer:
     finish_reason: str | None = "stop"
     reasoning: str | None = None
     tool_arguments: str | None = None
-    usage: Mapping[str, JsonValue] | None = field(
-        default_factory=lambda: {
-            "prompt_tokens": 10,
-            "completion_tokens": 5,
-            "total_tokens": 15,
-            "cost": 0.001,
-            "is_byok": False,
-            "prompt_tokens_details": {"cached_tokens": 4},
-            "completion_tokens_details": {"reasoning_tokens": 2},
-        }
-    )
+    usage: Mapping[str, JsonValue] | None = field(default_factory=lambda: USAGE)
     model: str | None = None
     piece: int = 4
     usage_choices: Literal[0, 1] = 0
@@ -141,7 +143,7 @@ class Answer:
         return {name: value for name, value in head.items() if value is not ...}
 
     def _body(self, request: Mapping[str, JsonValue]) -> bytes:
-        message = {
+        message: dict[str, object] = {
             "role": "assistant",
             "content": self.text,
             "refusal": None,
@@ -205,12 +207,18 @@ class Answer:
                 {"role": "assistant", "content": piece}
                 for piece in _pieces(self.text or "", self.piece)
             ]
-        first = {"role": "assistant", "content": None, "tool_calls": [_call(request, None)]}
-        pieces = [
+        first: dict[str, object] = {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [_call(request, None)],
+        }
+        pieces: list[dict[str, object]] = [
             {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
             for piece in _pieces(self.tool_arguments, self.piece)
         ]
-        return [*deltas, first, *pieces]
+        deltas.append(first)
+        deltas += pieces
+        return deltas
 
     def _chunk(
         self, request: Mapping[str, JsonValue], delta: Mapping[str, object], finish: str | None
