@@ -1,8 +1,8 @@
 """Grammars and the masks they put on the next token.
 
-`spec` says what a grammar is, `vocabulary` what a tokenizer's ids stand for, `backend` what a library
-must be able to do; `llguidance` (the default) and `outlines_core` do it, and `compiler` keeps what was
-compiled.
+`spec` says what a grammar is, `vocabulary` what a tokenizer's ids stand for, `backend` what a
+library must be able to do; `llguidance` (the default) and `outlines_core` do it, and `compiler`
+keeps what was compiled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The seam between the decode loop and the library that computes masks.
 
-A *backend* turns a grammar and a vocabulary into a *compiled grammar*, which many requests share; each
-request walks it with a *matcher* of its own.
+A *backend* turns a grammar and a vocabulary into a *compiled grammar*, which many requests share;
+each request walks it with a *matcher* of its own.
 
 ```
 GrammarBackend.compile(grammar, vocabulary) → CompiledGrammar.matcher() → GrammarMatcher
@@ -59,8 +59,8 @@ class GrammarMatcher(Protocol):
         """Write which tokens may follow.
 
         Args:
-            bitmask: One row, `[ceil(vocab / 32)]`; bit `i % 32` of word `i // 32` is token `i`. Every
-                word is written. The end ids' bits are set if and only if `is_accepting`.
+            bitmask: One row, `[ceil(vocab / 32)]`; bit `i % 32` of word `i // 32` is token `i`.
+                Every word is written. The end ids' bits are set if and only if `is_accepting`.
 
         Raises:
             GrammarError: The backend failed (a limit was passed).
@@ -114,8 +114,8 @@ class GrammarBackend(Protocol):
     def supports(self, grammar: Grammar) -> bool:
         """Whether every part of the grammar is enforced exactly.
 
-        A cheap look at the grammar's kind and keywords. A supported grammar may still fail to compile
-        because it is malformed or too large.
+        A cheap look at the grammar's kind and keywords. A supported grammar may still fail to
+        compile because it is malformed or too large.
         """
         ...
 

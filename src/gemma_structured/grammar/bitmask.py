@@ -1,6 +1,7 @@
 """Token bitmasks: one bit a token, packed into 32-bit words, as every grammar library has them.
 
-Bit `i % 32` of word `i // 32` tells whether token `i` is allowed. All helpers take one row, `[words]`.
+Bit `i % 32` of word `i // 32` tells whether token `i` is allowed. All helpers take one row,
+`[words]`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -46,8 +47,8 @@ class CompilerStats:
 class GrammarCompiler:
     """Compiles grammars for one vocabulary; it may be shared between threads.
 
-    Threads that ask for the same grammar at the same time wait for one compilation. A grammar that does
-    not compile raises for all that wait for it; whoever asks later has it tried again.
+    Threads that ask for the same grammar at the same time wait for one compilation. A grammar that
+    does not compile raises for all that wait for it; whoever asks later has it tried again.
 
     Args:
         vocabulary: What the grammars are compiled for.
@@ -79,20 +80,21 @@ class GrammarCompiler:
         Raises:
             GrammarError: The backend does not support the grammar, or it does not compile.
         """
-        with self._lock:
-            found = self._cache.get(grammar)
-            pending = self._pending.get(grammar)
-            if found is not None or pending is not None:
+        while True:
+            with self._lock:
+                found = self._cache.get(grammar)
+                pending = self._pending.get(grammar)
+                if found is None and pending is None:
+                    self._misses += 1
+                    own = self._pending[grammar] = Future()
+                    break
                 self._hits += 1
-            else:
-                self._misses += 1
-                future: Future[CompiledGrammar] = Future()
-                self._pending[grammar] = future
-        if found is not None:
-            return found
-        if pending is not None:
-            return pending.result()
-        return self._compile(grammar, future)
+            if found is not None:
+                return found
+            assert pending is not None
+            with suppress(CancelledError):  # the other thread was interrupted: try it ourselves
+                return pending.result()
+        return self._compile(grammar, own)
 
     def _compile(self, grammar: Grammar, future: Future[CompiledGrammar]) -> CompiledGrammar:
         try:
@@ -101,7 +103,10 @@ class GrammarCompiler:
             with self._lock:
                 self._errors += 1
                 del self._pending[grammar]
-            future.set_exception(error)
+            if isinstance(error, Exception):
+                future.set_exception(error)
+            else:
+                future.cancel()
             raise
         with self._lock:
             self._cache[grammar] = compiled

@@ -15,7 +15,8 @@ class TokenDecoder:
     """Turns a stream of token ids into text.
 
     A character whose bytes are spread over several tokens comes out with the last of them. Control
-    tokens have no text. Bytes that are no UTF-8 become U+FFFD, as when the whole is decoded at once.
+    tokens have no text. Bytes that are no UTF-8 become U+FFFD, as when the whole is decoded at
+    once.
     """
 
     __slots__ = ("_control_ids", "_decoder", "_tokens")

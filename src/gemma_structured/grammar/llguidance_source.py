@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from gemma_structured.exceptions import GrammarError
+from gemma_structured.grammar.ecma import whole_match
+from gemma_structured.grammar.schema_size import check_schema_size
 
 if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
+    from gemma_structured.types import JsonValue
 
 __all__ = ["llguidance_source"]
 
-_COMPACT = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
+_COMPACT: Final[JsonValue] = {
+    "whitespace_flexible": False,
+    "item_separator": ",",
+    "key_separator": ":",
+    "lenient": False,
+    "coerce_one_of": False,
+}
+"""Compact JSON, and every keyword enforced or refused. Free white space is what models loop in."""
 
 
 def llguidance_source(grammar: Grammar) -> str:
-    """The grammar in llguidance's own terms, as JSON."""
+    """The grammar in llguidance's own terms, as JSON.
+
+    Raises:
+        GrammarError: No text fits it, or it is too large to compile in bounded time.
+    """
     if grammar.kind == "json_schema":
-        schema = json.loads(grammar.source)
-        if isinstance(schema, bool):
-            schema = {} if schema else {"not": {}}
-        part: dict[str, object] = {"json_schema": schema | {"x-guidance": _COMPACT}}
-    elif grammar.kind == "lark":
-        part = {"lark_grammar": grammar.source}
+        part: dict[str, JsonValue] = {"json_schema": _schema(grammar.value)}
     elif grammar.kind == "regex":
-        part = {"lark_grammar": f"start: /{grammar.source}/"}
+        part = {"lark_grammar": f"start: TEXT\nTEXT: /{whole_match(grammar.source)}/"}
+    elif grammar.kind == "choice":
+        # One terminal is one automaton; alternatives of a rule would be parsed one by one.
+        part = {
+            "lark_grammar": f"start: TEXT\nTEXT: {' | '.join(map(json.dumps, grammar.options))}"
+        }
     else:
-        options = json.loads(grammar.source)
-        part = {"lark_grammar": "start: " + " | ".join(map(json.dumps, options))}
+        part = {"lark_grammar": grammar.source}
     return json.dumps({"grammars": [part]})
+
+
+def _schema(schema: JsonValue) -> dict[str, JsonValue]:
+    if schema is False:
+        raise GrammarError("The schema is `false`: there is no value that it allows.")
+    if schema is True:
+        schema = {}
+    if not isinstance(schema, dict):
+        raise GrammarError("The source of a JSON Schema grammar is not a JSON Schema.")
+    check_schema_size(schema)
+    return {**schema, "x-guidance": _COMPACT}

@@ -1,4 +1,4 @@
-"""`Grammar`: what the text of an answer may be, as a value that can be compared, hashed and cached."""
+"""`Grammar`: what the text of an answer may be, as a value that can be hashed and cached."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.bounds import Bounds
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.schema.output_type import OutputType
+    from gemma_structured.types import JsonValue
 
 __all__ = ["Grammar", "GrammarKind"]
 
@@ -31,12 +32,39 @@ class Grammar:
     Attributes:
         kind: The language of the source.
         source: A JSON Schema (compact JSON with its keys in the order that the properties are to be
-            written in), a regular expression (ECMA-262, matched against the whole text), a JSON array
-            of the strings to choose from, or a Lark grammar in llguidance's dialect.
+            written in), a regular expression (ECMA-262, matched against the whole text), a JSON
+            array of the strings to choose from, or a Lark grammar in llguidance's dialect.
     """
 
     kind: GrammarKind
     source: str
+
+    @property
+    def value(self) -> JsonValue:
+        """The source of a JSON Schema or of a choice, decoded.
+
+        Raises:
+            GrammarError: It is not JSON.
+        """
+        try:
+            value: JsonValue = json.loads(self.source)
+        except (ValueError, RecursionError) as error:
+            raise GrammarError(
+                f"The source of a {self.kind} grammar is not JSON: {error}."
+            ) from None
+        return value
+
+    @property
+    def options(self) -> list[str]:
+        """The strings of a choice.
+
+        Raises:
+            GrammarError: The source is not a JSON array of strings, or an empty one.
+        """
+        value = self.value
+        if not isinstance(value, list) or not value or not all(isinstance(o, str) for o in value):
+            raise GrammarError("The source of a choice is not a JSON array of strings.")
+        return [str(option) for option in value]
 
     @classmethod
     def json_schema(cls, schema: JsonSchema) -> Grammar:

@@ -1,7 +1,7 @@
 """`TextEncoder`: untrusted text to tokens, losslessly and without ever writing a control token.
 
-A tokenizer alone does neither: it reads `<eos>` in a document as the end of the sequence, writes `▁`
-as a space, and some put a space in front or normalise what they read.
+A tokenizer alone does neither: it reads `<eos>` in a document as the end of the sequence, writes
+`▁` as a space, and some put a space in front or normalise what they read.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def utf8(text: str) -> bytes:
         raise InputError(
             f"The text holds a lone surrogate, U+{ord(text[error.start]):04X}, at position "
             f"{error.start}, so that it cannot be written as UTF-8.",
-            hint="It was decoded wrongly: `text.encode('utf-16', 'surrogatepass').decode('utf-16')` "
-            "joins pairs, `errors='replace'` removes lone ones.",
+            hint="It was decoded wrongly. `text.encode('utf-16', 'surrogatepass').decode('utf-16')`"
+            " joins pairs; `errors='replace'` removes lone ones.",
         ) from None
 
 
@@ -40,7 +40,8 @@ class TextEncoder:
     """Encodes text so that the tokens' bytes are exactly the text's.
 
     Args:
-        tokenizer: Reads control tokens as text (`encode_special_tokens`) and adds no space in front.
+        tokenizer: Reads control tokens as text (`encode_special_tokens`) and adds no space in
+            front.
         tokens: The bytes of each id.
         control_ids: Ids that no text may become.
         unsafe: Texts known to come out wrong if they are encoded as a part of more.
@@ -112,7 +113,7 @@ class TextEncoder:
             return [self._byte_ids[byte] for byte in character.encode()]
         except KeyError:
             raise InputError(
-                f"The character U+{ord(character):04X} cannot be written with this tokenizer: it is "
-                "not in its vocabulary, and neither are its bytes.",
+                f"The character U+{ord(character):04X} cannot be written with this tokenizer: "
+                "neither it nor its bytes are in the vocabulary.",
                 hint="Remove it from the text.",
             ) from None

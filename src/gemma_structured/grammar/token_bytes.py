@@ -1,9 +1,9 @@
 """The bytes that each token of a Hugging Face tokenizer stands for.
 
 They are read from the tokenizer's own decoder, not guessed from how its tokens look: `▁` is a space
-and `<0x0A>` a line feed only where the decoder says so. Understood are the decoders of SentencePiece-like
-BPE (`Replace` or `Metaspace`, `ByteFallback`, `Fuse`, `Strip`: Gemma, Mixtral) and of byte-level BPE
-(`ByteLevel`: DeepSeek, MiniMax, Trinity).
+and `<0x0A>` a line feed only where the decoder says so. Understood are the decoders of
+SentencePiece-like BPE (`Replace` or `Metaspace`, `ByteFallback`, `Fuse`, `Strip`: Gemma, Mixtral)
+and of byte-level BPE (`ByteLevel`: DeepSeek, MiniMax, Trinity).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from gemma_structured.exceptions import GrammarError
 
@@ -20,21 +20,28 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-__all__ = ["TokenToBytes", "component_state", "token_to_bytes"]
+__all__ = ["Component", "TokenToBytes", "component_state", "token_to_bytes"]
 
 TokenToBytes: TypeAlias = "Callable[[str, bool], bytes]"
 """A token's name, and whether it is an added token, to the bytes it stands for."""
 
+
+class Component(Protocol):
+    """A normalizer, pre-tokenizer or decoder. Only when pickled do they show their settings."""
+
+    def __getstate__(self) -> bytes:
+        """The settings as JSON."""
+        ...
+
+
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
-def component_state(component: object) -> dict[str, object] | None:
-    """The settings of a tokenizer's normalizer, pre-tokenizer or decoder, as in `tokenizer.json`."""
+def component_state(component: Component | None) -> dict[str, object] | None:
+    """The settings of a part of a tokenizer, as they are in `tokenizer.json`."""
     if component is None:
         return None
-    # Pickling is the one way in which the Rust objects show their settings.
-    state = component.__getstate__()  # type: ignore[attr-defined]  # pyright: ignore
-    return cast("dict[str, object]", json.loads(state))
+    return cast("dict[str, object]", json.loads(component.__getstate__()))
 
 
 def token_to_bytes(tokenizer: Tokenizer) -> TokenToBytes:
@@ -105,7 +112,7 @@ def _byte_level(token: str, added: bool) -> bytes:  # noqa: FBT001
 
 @cache
 def _byte_of_character() -> dict[str, int]:
-    """The alphabet of byte-level BPE: each byte has a printable character (GPT-2's `bytes_to_unicode`)."""
+    """The alphabet of byte-level BPE, in which each byte has a printable character."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {chr(byte): byte for byte in printable}
     others = (byte for byte in range(0x100) if byte not in printable)

@@ -1,8 +1,9 @@
 """Copies of a tokenizer with other settings, made in milliseconds.
 
-`encode_special_tokens`, truncation and padding are settings of the one object that the caller holds, so
-that changing them there would change them for everyone. A copy through JSON costs seconds for 262,144
-tokens; here the model (vocabulary and merges, immutable) is shared and only the rest is made anew.
+`encode_special_tokens`, truncation and padding are settings of the one object that the caller
+holds, so that changing them there would change them for everyone. A copy through JSON costs seconds
+for 262,144 tokens; here the model (vocabulary and merges, immutable) is shared and only the rest is
+made anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from tokenizers import AddedToken, Tokenizer
 from gemma_structured.grammar.token_bytes import component_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set as AbstractSet
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 __all__ = ["tokenizer_copy"]
 

@@ -7,7 +7,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gemma_structured.exceptions import InputError
+from gemma_structured.exceptions import GrammarError, InputError
 from gemma_structured.grammar.detokenizer import TokenDecoder
 from gemma_structured.grammar.text_encoder import TextEncoder, utf8
 from gemma_structured.grammar.token_bytes import component_state, token_to_bytes
@@ -16,6 +16,8 @@ from gemma_structured.grammar.tokenizer_copy import tokenizer_copy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 __all__ = ["Vocabulary"]
@@ -71,10 +73,10 @@ class Vocabulary:
     ) -> Vocabulary:
         """Read the vocabulary of a Hugging Face tokenizer, which is left as it is.
 
-        Control ids are the added tokens that are flagged special, the unknown token, and added tokens
-        that are neither plain words, white space nor HTML tags: some checkpoints flag `<think>` or
-        `<unused0>` as normal text. A token that is a control one by mistake costs little, since its
-        text can still be spelled with others.
+        Control ids are the added tokens that are flagged special, the unknown token, and added
+        tokens that are neither plain words, white space nor HTML tags: some checkpoints flag
+        `<think>` or `<unused0>` as normal text. A token that is a control one by mistake costs
+        little, since its text can still be spelled with others.
 
         Args:
             tokenizer: The fast tokenizer (`AutoTokenizer.from_pretrained(...).backend_tokenizer`).
@@ -134,6 +136,7 @@ class Vocabulary:
         """Ids to text; bytes that are no UTF-8 become U+FFFD.
 
         Args:
+            token_ids: What to decode.
             show_control: Write control tokens by their names; else they have no text.
         """
         hidden = frozenset[int]() if show_control else self.control_ids
@@ -148,6 +151,27 @@ class Vocabulary:
         """The id of a token by its name in the tokenizer's files, such as `<eos>`."""
         found = self._template_tokenizer.token_to_id(name)
         return found if found is not None and found < self.size else None
+
+    def count_text_ids(self, token_ids: Sequence[int]) -> int:
+        """How many ids come before the first that ends an answer or is none of this vocabulary."""
+        size, end_ids = self.size, self.end_ids
+        for n, token_id in enumerate(token_ids):
+            if not 0 <= token_id < size or token_id in end_ids:
+                return n
+        return len(token_ids)
+
+    def check_bitmask(self, row: NDArray[np.int32]) -> None:
+        """Refuse what is no bitmask row of this vocabulary; libraries would write past its end.
+
+        Raises:
+            GrammarError: It is not one contiguous row of `ceil(size / 32)` 32-bit words.
+        """
+        words = -(-self.size // 32)
+        if row.shape != (words,) or row.itemsize != 4 or not row.flags.c_contiguous:  # noqa: PLR2004
+            raise GrammarError(
+                f"A bitmask for {self.size} tokens is a contiguous row of {words} 32-bit words, "
+                f"not an array of shape {row.shape} and type {row.dtype}."
+            )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,119 @@
+"""One sequence's place in a grammar that llguidance has compiled.
+
+`LLMatcher` never raises; each call here looks at its error state afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemma_structured.exceptions import GrammarError, TokenRejectedError
+from gemma_structured.grammar.llguidance_limits import matching_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from llguidance import LLMatcher
+    from numpy.typing import NDArray
+
+    from gemma_structured.grammar.vocabulary import Vocabulary
+
+__all__ = ["LLGuidanceMatcher"]
+
+
+class LLGuidanceMatcher:
+    """Where one sequence stands in its grammar. Not thread-safe."""
+
+    __slots__ = ("_accepted", "_matcher", "_vocabulary")
+
+    def __init__(self, vocabulary: Vocabulary, matcher: LLMatcher, accepted: int = 0) -> None:
+        self._vocabulary = vocabulary
+        self._matcher = matcher
+        self._accepted = accepted
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether the text so far is whole, so that it may end here."""
+        return bool(self._matcher.is_accepting())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the text so far is whole and nothing but the end may follow."""
+        return bool(self._matcher.is_stopped() and self._matcher.is_accepting())
+
+    def accept(self, token_ids: Sequence[int]) -> None:
+        """Append tokens to the text: all of them or, if one is rejected, none.
+
+        Raises:
+            TokenRejectedError: A token is not allowed at its place.
+            GrammarError: An end id was fed, or a limit was passed.
+        """
+        ids = list(token_ids)
+        usable = self._vocabulary.count_text_ids(ids)
+        taken = int(self._matcher.try_consume_tokens(ids[:usable]))
+        self._check()
+        if taken == len(ids):
+            self._accepted += taken
+            return
+        if taken:
+            self._matcher.rollback(taken)
+            self._check()
+        if ids[taken] in self._vocabulary.end_ids:
+            raise GrammarError(f"The end id {ids[taken]} was fed to a grammar matcher.")
+        raise TokenRejectedError(ids[taken], self._accepted + taken)
+
+    def count_valid(self, token_ids: Sequence[int]) -> int:
+        """The length of the longest prefix that `accept` would take. The state is unchanged.
+
+        Raises:
+            GrammarError: A limit was passed.
+        """
+        ids = list(token_ids)
+        valid = int(self._matcher.validate_tokens(ids[: self._vocabulary.count_text_ids(ids)]))
+        self._check()
+        return valid
+
+    def fill_bitmask(self, bitmask: NDArray[np.int32]) -> None:
+        """Write which tokens may follow.
+
+        Args:
+            bitmask: One row, `[ceil(vocab / 32)]`, contiguous; every word is written.
+
+        Raises:
+            GrammarError: The row is not of that shape, or a limit was passed.
+        """
+        self._vocabulary.check_bitmask(bitmask)
+        self._matcher.unsafe_compute_mask_ptr(bitmask.ctypes.data, bitmask.nbytes)
+        self._check()
+
+    def forced_tokens(self) -> list[int]:
+        """The only tokens that can follow, up to the next choice; they are not consumed.
+
+        Raises:
+            GrammarError: A limit was passed.
+        """
+        forced: list[int] = self._matcher.compute_ff_tokens()
+        self._check()
+        return forced
+
+    def rollback(self, n: int) -> None:
+        """Take back the last `n` accepted tokens; the state is exactly what it was before them.
+
+        Raises:
+            GrammarError: Fewer than `n` tokens were accepted.
+        """
+        if not 0 <= n <= self._accepted:
+            raise GrammarError(f"Cannot take back {n} of {self._accepted} accepted tokens.")
+        if n:
+            self._matcher.rollback(n)
+            self._check()
+            self._accepted -= n
+
+    def fork(self) -> LLGuidanceMatcher:
+        """An independent matcher in the same state."""
+        return LLGuidanceMatcher(self._vocabulary, self._matcher.deep_copy(), self._accepted)
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise matching_error(self._matcher.get_error())
