@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Self
 
 from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
 from gemma_structured.schema.plain_json import plain_json
-from gemma_structured.schema.references import References
+from gemma_structured.schema.references import References, Schema
 from gemma_structured.schema.terms import Term
 from gemma_structured.types import JsonValue
 
@@ -21,8 +19,6 @@ __all__ = ["JsonSchema", "Path", "Schema"]
 
 Path = tuple[str | int, ...]
 """Keys and indexes from the root of a schema."""
-Schema = dict[str, JsonValue] | bool
-"""A schema as plain JSON."""
 
 
 class JsonSchema(Term[JsonValue]):
@@ -187,7 +183,7 @@ def _transform(schema: Schema, path: Path, fn: Callable[[Path, Schema], Schema])
         if container is schema[keyword]:
             container = dict(container) if isinstance(container, dict) else list(container)  # type: ignore[arg-type]
             rebuilt[keyword] = container
-        container[rest[0]] = new  # type: ignore[index,call-overload]
+        container[rest[0]] = new  # type: ignore[index]
     return fn(path, rebuilt)
 
 

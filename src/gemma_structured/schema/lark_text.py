@@ -64,7 +64,7 @@ class LarkText:
         data = text.encode()
         taken = matcher.try_consume_tokens(list(data))
         if taken == len(data):
-            return matcher.is_accepting()
+            return bool(matcher.is_accepting())
         if matcher.is_error() and not matcher.is_stopped():
             raise SchemaError(
                 "The Lark grammar is too large to check this text with.", keyword="lark"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
 
     from gemma_structured.schema.json_schema import JsonSchema, Path
+    from gemma_structured.types import JsonValue
 
 __all__ = ["check_schema"]
 
@@ -39,7 +40,7 @@ def check_schema(schema: JsonSchema) -> None:
                 schema.resolve(ref, base=path)
 
 
-def _check_patterns(node: dict[str, object], path: Path) -> None:
+def _check_patterns(node: dict[str, JsonValue], path: Path) -> None:
     patterns = [((*path, "pattern"), node.get("pattern"))]
     named = node.get("patternProperties")
     if isinstance(named, dict):

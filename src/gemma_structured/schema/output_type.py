@@ -6,14 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
-from pydantic_core import to_jsonable_python
 from typing_extensions import TypeForm, TypeVar
 
-from gemma_structured.exceptions import InputError, SchemaError
+from gemma_structured.exceptions import InputError
+from gemma_structured.schema.encode import input_form
 from gemma_structured.schema.json_schema import JsonSchema
+from gemma_structured.schema.output_type_cache import OutputTypeCache
+from gemma_structured.schema.property_order import in_declared_order
 from gemma_structured.schema.terms import Choice, Lark, Regex, Term
-from gemma_structured.schema.type_schema import TypeSchemaGenerator
+from gemma_structured.schema.type_reader import read_term, read_type
 from gemma_structured.schema.validator import compile_validator
 
 if TYPE_CHECKING:
@@ -24,9 +25,16 @@ __all__ = ["OutputType"]
 T = TypeVar("T")
 S = TypeVar("S")
 
+_MAX_EXAMPLE_ISSUES = 3
+
 
 class OutputType(Term[T], Generic[T]):
-    """What a model is asked for. Make one with `OutputType.of`."""
+    """What a model is asked for; `T` is what the answer becomes. Made by `OutputType.of`.
+
+    Of a Python type, fields are asked for in the order in which they are declared, by the name that
+    validation reads (the validation alias, where there is one). Fields with a default may be left
+    out by the model; computed fields are not asked for.
+    """
 
     __slots__ = ("_adapter", "_name", "_term", "_validator")
 
@@ -50,7 +58,12 @@ class OutputType(Term[T], Generic[T]):
     def of(cls, spec: TypeForm[S]) -> OutputType[S]: ...
     @classmethod
     def of(cls, spec: TypeForm[S] | Term[S]) -> OutputType[S]:
-        """The output type of a Python type or a term.
+        """The output type of a Python type or a term; the same one for the same type.
+
+        Args:
+            spec: A Python type (a Pydantic model, dataclass, TypedDict, NamedTuple, Enum, Literal,
+                union, container, scalar, `Annotated` of these), a `JsonSchema`, `Regex`, `Choice`
+                or `Lark`, a term of outlines, or an `OutputType`.
 
         Raises:
             SchemaError: It cannot be used; `path` says where in it.
@@ -58,20 +71,14 @@ class OutputType(Term[T], Generic[T]):
         given: object = spec
         if isinstance(given, OutputType):
             return cast("OutputType[S]", given)
-        if isinstance(given, JsonSchema | Regex | Choice | Lark):
-            return cast("OutputType[S]", OutputType(given, name=type(given).__name__))
-        try:
-            adapter: TypeAdapter[Any] = TypeAdapter(given)
-            schema = adapter.json_schema(mode="validation", schema_generator=TypeSchemaGenerator)
-        except (PydanticUserError, TypeError) as error:
-            raise SchemaError(f"{given!r:.100} cannot be used: {error}") from None
-        return OutputType(
-            JsonSchema(schema), name=getattr(given, "__name__", str(given)), adapter=adapter
-        )
+        found = _CACHE.get(given)
+        if found is None:
+            found = _CACHE.put(given, _read(given))
+        return cast("OutputType[S]", found)
 
     @property
     def name(self) -> str:
-        """A short name, for prompts."""
+        """A short name, for prompts and messages: `Invoice | None`."""
         return self._name
 
     @property
@@ -91,39 +98,105 @@ class OutputType(Term[T], Generic[T]):
 
     @property
     def description(self) -> str | None:
-        """What the type says about itself."""
-        value = self._term.value if isinstance(self._term, JsonSchema) else None
-        described = value.get("description") if isinstance(value, dict) else None
-        return described if isinstance(described, str) else None
+        """What the type says about itself: its docstring, or the schema's `description`."""
+        if not isinstance(self._term, JsonSchema):
+            return None
+        node = self._term.value
+        for _ in range(_MAX_EXAMPLE_ISSUES):
+            if not isinstance(node, dict):
+                break
+            text, ref = node.get("description"), node.get("$ref")
+            if isinstance(text, str):
+                return text
+            if not isinstance(ref, str):
+                break
+            node = self._term.resolve(ref)
+        return None
 
     @property
     def validator(self) -> Validator:
-        """The compiled validator of its JSON Schema."""
-        assert isinstance(self._term, JsonSchema)
+        """The compiled validator of its JSON Schema.
+
+        Raises:
+            TypeError: It is not JSON but text.
+        """
         if self._validator is None:
+            if not isinstance(self._term, JsonSchema):
+                raise TypeError(f"{self.name} is text and has no JSON Schema.")
             self._validator = compile_validator(self._term)
         return self._validator
 
-    def dump(self, value: T) -> str:
-        """Write an example value as a model would.
+    def dump(self, value: T, *, context: object = None) -> str:
+        """Write an example value as a model is to write it: compact, keys in declared order.
+
+        Args:
+            value: An instance of the type (or what validates as one).
+            context: Handed to Pydantic's validators as `info.context`.
+
+        Returns:
+            Compact JSON that has been validated, or the text itself.
 
         Raises:
             InputError: The value is not one of this type.
         """
         if not isinstance(self._term, JsonSchema):
             if not isinstance(value, str) or not self._term.matches(value):
-                raise InputError(f"An example for {self.name} does not match it.")
+                raise InputError(f"An example for {self.name} is not a text that it allows.")
             return value
-        if self._adapter is None:
-            plain = value
+        try:
+            return self._dump_json(input_form(value), self._term, context)
+        except (ValueError, RecursionError) as error:
+            if self._adapter is None:
+                raise self._refusal(error) from None
+            refusal = self._refusal(error)
+        try:
+            plain = self._adapter.dump_python(
+                value, mode="json", by_alias=True, round_trip=True, warnings="error"
+            )
+            return self._dump_json(plain, self._term, context)
+        except (ValueError, RecursionError, TypeError):
+            raise refusal from None
+
+    def _dump_json(self, plain: Any, schema: JsonSchema, context: object) -> str:
+        for error in self.validator.iter_errors(plain):
+            where = "/".join(map(str, error.absolute_path)) or "its root"
+            raise InputError(f"at {where} it breaks {error.validator!r}")
+        plain = in_declared_order(plain, schema, self.validator)
+        text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+        if self._adapter is not None:
+            self._adapter.validate_json(text, context=context)
+        return text
+
+    def _refusal(self, error: Exception) -> InputError:
+        if isinstance(error, InputError):
+            reason = error.message
+        elif isinstance(error, ValidationError):
+            reason = "; ".join(
+                f"{'.'.join(map(str, each['loc'])) or 'value'}: {each['msg']}"
+                for each in error.errors(include_input=False, include_url=False)[
+                    :_MAX_EXAMPLE_ISSUES
+                ]
+            )
+        elif isinstance(error, RecursionError):
+            reason = "it is nested too deeply, or contains itself"
         else:
-            try:
-                plain = to_jsonable_python(
-                    self._adapter.dump_python(value, mode="json", by_alias=True)
-                )
-                self._adapter.validate_python(value)
-            except ValidationError as error:
-                raise InputError(f"An example for {self.name} is not valid: {error}") from None
-        for error in self.validator.iter_errors(plain):  # type: ignore[arg-type]
-            raise InputError(f"An example for {self.name} is not valid: {error.message:.200}")
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            reason = "something in it has no JSON form"
+        return InputError(
+            f"An example for {self.name} is not valid: {reason}.",
+            hint="Give an instance of the output type.",
+        )
+
+    def __repr__(self) -> str:
+        return f"OutputType({self.name})"
+
+
+def _read(spec: object) -> OutputType[Any]:
+    term = read_term(spec)
+    if term is not None:
+        return OutputType(term[0], name=term[1])
+    schema, name, adapter = read_type(spec)
+    return OutputType(schema, name=name, adapter=adapter)
+
+
+_CACHE: OutputTypeCache[OutputType[Any]] = OutputTypeCache()

@@ -16,7 +16,7 @@ __all__ = ["MAX_DEPTH", "MAX_NODES", "plain_json"]
 MAX_DEPTH: Final = 200
 """Levels of nesting that a schema may have."""
 MAX_NODES: Final = 1_000_000
-"""Values that a schema may hold in all, those that Python shares between places counted each time."""
+"""Values that a schema may hold in all; those that stand in several places count each time."""
 _MAX_INTEGER_BITS: Final = 4096
 
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from jsonschema_specifications import REGISTRY
-from referencing import Resource
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
 
 from gemma_structured.exceptions import SchemaError
-from gemma_structured.types import pointer
+from gemma_structured.types import JsonValue, pointer
 
 if TYPE_CHECKING:
-    from referencing import Resolver
+    from referencing._core import Resolver
 
     from gemma_structured.schema.dialect import Dialect
-    from gemma_structured.types import JsonValue
 
-__all__ = ["References"]
+__all__ = ["References", "Schema"]
+
+Schema = dict[str, JsonValue] | bool
+"""A schema as plain JSON."""
 
 
 class References:
@@ -26,13 +27,13 @@ class References:
 
     __slots__ = ("_dialect", "_root", "_value")
 
-    def __init__(self, value: dict[str, JsonValue] | bool, dialect: Dialect) -> None:
+    def __init__(self, value: Schema, dialect: Dialect) -> None:
         self._value = value
         self._dialect = dialect
-        resource = Resource(contents=value, specification=dialect.specification)
+        resource = dialect.specification.create_resource(value)
         self._root: Resolver[JsonValue] = REGISTRY.resolver_with_root(resource)
 
-    def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> dict[str, JsonValue] | bool:
+    def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> Schema:
         """The schema that a reference in the schema at `base` leads to.
 
         Raises:
@@ -68,12 +69,12 @@ class References:
         return found
 
     def _resolver_at(self, base: tuple[str | int, ...]) -> Resolver[JsonValue]:
-        """The resolver of a place: an `$id` on the way to it changes what references are relative to."""
+        """The resolver of a place: an `$id` on the way changes what references are relative to."""
         resolver, here = self._root, self._value
         for part in base:
-            here = here[part]  # type: ignore[index,call-overload,assignment]
+            here = here[part]  # type: ignore[index,assignment]
             if isinstance(here, dict) and isinstance(here.get("$id", here.get("id")), str):
-                resource = Resource(contents=here, specification=self._dialect.specification)
+                resource = self._dialect.specification.create_resource(here)
                 resolver = resolver.in_subresource(resource)
         return resolver
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -14,6 +13,8 @@ from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.lark_text import LarkText
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
@@ -26,11 +27,11 @@ LARK_KEYWORD = "x-gemma-lark"
 
 
 class Term(Generic[T_co]):
-    """An output type that is not a Python type; `T_co` is what it yields.
+    r"""An output type that is not a Python type; `T_co` is what it yields.
 
     The terms are `Regex`, `Choice` and `Lark`, whose output is the text itself, and `JsonSchema`,
     whose output is a JSON value. The first three may also stand inside a type, as
-    `Annotated[str, gs.Regex(r"[A-Z]{2}\\d+")]`.
+    `Annotated[str, gs.Regex(r"[A-Z]{2}\d+")]`.
     """
 
     __slots__ = ()
@@ -87,11 +88,11 @@ class _TextTerm(Term[str]):
 
 @dataclass(frozen=True, slots=True)
 class Regex(_TextTerm):
-    """Text that matches a regular expression as a whole.
+    r"""Text that matches a regular expression as a whole.
 
     Attributes:
         pattern: ECMA-262 with Unicode semantics, the dialect of JSON Schema
-            (https://json-schema.org/draft/2020-12/json-schema-core#name-regular-expressions): `\\d`
+            (https://json-schema.org/draft/2020-12/json-schema-core#name-regular-expressions): `\d`
             is `[0-9]`, and no `^` and `$` are needed.
 
     Raises:

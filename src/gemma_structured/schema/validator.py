@@ -1,4 +1,4 @@
-"""Validates an instance against a `JsonSchema`: jsonschema, with the keywords that it gets wrong."""
+"""Validates against a `JsonSchema`: jsonschema, with the keywords corrected that it gets wrong."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def compile_validator(schema: JsonSchema) -> Validator:
 
 @lru_cache(maxsize=16)
 def validator_class(dialect: Dialect) -> type[Validator]:
-    """jsonschema's class for a draft with ECMA-262 patterns and a linear `uniqueItems`."""
+    """The class of jsonschema for a draft with ECMA-262 patterns and a linear `uniqueItems`."""
     return extend(
         dialect.validator_class,
         {
