@@ -36,6 +36,7 @@ class Task(Generic[T]):
         max_attempts: How often the model is asked before `OutputValidationError`.
         timeout: Seconds that one input may take, all attempts together; `None` for no limit.
         context: Handed to Pydantic's validators as `info.context`.
+        local_only: Nothing may leave this machine: remote models refuse the task.
     """
 
     output_type: OutputType[T]
@@ -47,6 +48,7 @@ class Task(Generic[T]):
     max_attempts: int = 3
     timeout: float | None = None
     context: object = None
+    local_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse budgets with which nothing could be generated."""

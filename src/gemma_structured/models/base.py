@@ -43,6 +43,8 @@ class TaskOptions(TypedDict, Generic[T], total=False):
         max_attempts: How often the model is asked before `OutputValidationError`; 3 by default.
         timeout: Seconds that one input may take, all attempts together.
         context: Handed to Pydantic's validators as `info.context`.
+        local_only: Nothing may leave this machine: remote models refuse, and a `FallbackModel`
+            passes them over.
     """
 
     instruction: str | None
@@ -57,6 +59,7 @@ class TaskOptions(TypedDict, Generic[T], total=False):
     max_attempts: int
     timeout: float | None
     context: object
+    local_only: bool
 
 
 class Model(ABC):
@@ -65,7 +68,12 @@ class Model(ABC):
     Every method takes an *output type* (a Python type, or a term such as `gs.JsonSchema`) and the
     options of `TaskOptions`. `generate` and its kin are `compile` followed by a call; where many
     inputs share a task, compile once.
+
+    Attributes:
+        is_remote: Whether inputs leave this machine.
     """
+
+    is_remote: bool = False
 
     @property
     @abstractmethod
@@ -216,4 +224,5 @@ def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
         max_attempts=options.get("max_attempts", 3),
         timeout=options.get("timeout"),
         context=options.get("context"),
+        local_only=options.get("local_only", False),
     )
