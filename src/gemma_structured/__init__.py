@@ -91,9 +91,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "DEFAULT_BOUNDS",
     "APIStatusError",
+    "AssistantMessage",
     "AsyncStream",
     "Attempt",
-    "AssistantMessage",
     "AuthenticationError",
     "Bounds",
     "BudgetExceededError",

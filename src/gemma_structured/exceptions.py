@@ -2,8 +2,8 @@
 
 ```
 GemmaStructuredError
-├── InputError                    a document, message or example that cannot be used (also a ValueError)
-├── SchemaError                   a type or schema that cannot be used: its path and keyword (also a ValueError)
+├── InputError                    a document or option that cannot be used (also a ValueError)
+├── SchemaError                   a type or schema that cannot be used (also a ValueError)
 ├── GrammarError                  a grammar that does not compile, or a matcher that failed
 │   └── TokenRejectedError        a token that the grammar does not allow
 ├── ModelError                    the model gave no usable answer
@@ -31,7 +31,7 @@ no keys: those are in attributes, so that a log line leaks nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,6 @@ class GemmaStructuredError(Exception):
     """The root of the tree.
 
     Attributes:
-        message: What happened and where.
         hint: What to do about it, where that is known.
         attempts: Every attempt that was made before this error, with its usage.
     """
@@ -77,9 +76,20 @@ class GemmaStructuredError(Exception):
         self, message: str, *, hint: str | None = None, attempts: Sequence[Attempt] = ()
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.hint = hint
         self.attempts: tuple[Attempt, ...] = tuple(attempts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by state: several errors have arguments that are keyword-only."""
+        return _rebuild, (type(self), self._new_args(), self.__dict__)
+
+    def _new_args(self) -> tuple[object, ...]:
+        return self.args
+
+    @property
+    def message(self) -> str:
+        """What happened and where."""
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} {self.hint}"
@@ -272,7 +282,7 @@ class ModelBusyError(ModelError):
 class FallbackError(ModelError, ExceptionGroup[ModelError]):
     """Every model of a `FallbackModel` failed; `exceptions` holds one cause a model."""
 
-    def __new__(cls, message: str, causes: Sequence[ModelError]) -> FallbackError:
+    def __new__(cls, message: str, causes: Sequence[ModelError]) -> Self:
         """Build the group (an `ExceptionGroup` takes its arguments here)."""
         return super().__new__(cls, message, causes)
 
@@ -285,9 +295,8 @@ class FallbackError(ModelError, ExceptionGroup[ModelError]):
             attempts=[attempt for cause in causes for attempt in cause.attempts],
         )
 
-    def derive(self, excs: Sequence[ModelError]) -> FallbackError:  # type: ignore[override]
-        """Keep the class when `except*` splits the group."""
-        return FallbackError(self.message, excs)
+    def _new_args(self) -> tuple[object, ...]:
+        return self.message, self.exceptions
 
 
 class OutputValidationError(GemmaStructuredError):
@@ -304,10 +313,21 @@ class OutputValidationError(GemmaStructuredError):
         shown = "; ".join(f"{issue.pointer or '(root)'}: {issue.message}" for issue in issues[:5])
         more = f" (and {len(issues) - 5} more)" if len(issues) > 5 else ""  # noqa: PLR2004
         tries = f"{len(attempts)} attempts" if len(attempts) > 1 else "1 attempt"
-        super().__init__(f"The output does not validate after {tries}: {shown}{more}.", attempts=attempts)
+        super().__init__(
+            f"The output does not validate after {tries}: {shown}{more}.", attempts=attempts
+        )
         self.text = text
         self.issues: tuple[Issue, ...] = tuple(issues)
 
 
 class ToolError(GemmaStructuredError):
     """A tool that cannot be used or that failed."""
+
+
+def _rebuild(
+    kind: type[GemmaStructuredError], args: tuple[object, ...], state: dict[str, object]
+) -> GemmaStructuredError:
+    error = kind.__new__(kind, *args)
+    error.args = args[:1]
+    error.__dict__.update(state)
+    return error

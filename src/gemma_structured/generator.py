@@ -1,4 +1,4 @@
-"""`Generator[T]`: one output type, many inputs. A thin driver of the re-ask flow, sync and async."""
+"""`Generator[T]`: one task, many inputs. A thin driver of the re-ask flow, sync and async."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A checkpoint's tokenizer as rendering sees it: its chat template, and text kept apart from control."""
+"""A checkpoint's tokenizer as rendering sees it: its template, and text apart from control."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import TemplateError
 
@@ -54,7 +54,7 @@ class TransformersChatTokenizer:
                 [dict(message) for message in messages],
                 tokenize=False,
                 add_generation_prompt=True,
-                **variables,
+                **cast("dict[str, Any]", variables),
             )
         except TemplateError as error:
             raise InputError(

@@ -22,7 +22,7 @@ import torch
 from gemma_structured.exceptions import GemmaStructuredError, ModelBusyError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from gemma_structured.decoding.loop import DecodeLoop
     from gemma_structured.decoding.sequence import TokenSequence
@@ -79,7 +79,7 @@ class Engine:
         self._worker: threading.Thread | None = None
         _engines.add(self)
 
-    def stream(self, sequence: TokenSequence) -> Iterator[str]:
+    def stream(self, sequence: TokenSequence) -> Generator[str]:
         """Decode a sequence; its text comes piece by piece.
 
         Closing the iterator early ends the request, and its memory is freed at the next step.
@@ -94,11 +94,11 @@ class Engine:
             while (piece := pieces.get()) is not None:
                 yield piece
         finally:
-            sequence.cancellation.cancel()
+            sequence.abandon()
         if sequence.error is not None:
             raise sequence.error
 
-    async def astream(self, sequence: TokenSequence) -> AsyncIterator[str]:
+    async def astream(self, sequence: TokenSequence) -> AsyncGenerator[str]:
         """Decode a sequence without blocking the event loop; see `stream`."""
         event_loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
@@ -112,7 +112,7 @@ class Engine:
             while (piece := await pieces.get()) is not None:
                 yield piece
         finally:
-            sequence.cancellation.cancel()
+            sequence.abandon()
         if sequence.error is not None:
             raise sequence.error
 
@@ -120,7 +120,7 @@ class Engine:
         """Cancel everything and wait for the worker to end."""
         with self._lock:
             for request in (*self._waiting, *self._active):
-                request.sequence.cancellation.cancel()
+                request.sequence.abandon()
             worker = self._worker
         if worker is not None:
             worker.join()

@@ -40,18 +40,17 @@ class Head:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        projection = model.get_output_embeddings()
+        projection = cast("nn.Module | None", model.get_output_embeddings())  # type: ignore[no-untyped-call]
         if projection is None:
             raise LoadError(
                 f"{type(model).__name__} has no language-model head.",
                 hint="Give a causal language model.",
             )
         self._model = model
-        self._projection = cast("nn.Module", projection)
+        self._projection = projection
         config = model.config.get_text_config(decoder=True)
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._computed_by: Literal["unverified", "self", "model"] = "unverified"
-        self._can_gather = type(projection) is nn.Linear and projection.weight.is_floating_point()
 
     def run(self, positions: Tensor, **inputs: object) -> Tensor:
         """Run the model up to the head.
@@ -94,18 +93,19 @@ class Head:
 
     def project_to(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """The logits of some tokens, float32: `[wanted, hidden]` to `[wanted, len(token_ids)]`."""
-        vocab = getattr(self._projection, "out_features", 0)
-        weight = getattr(self._projection, "weight", None)
-        on_disk = weight is None or weight.device.type == "meta"
-        if not self._can_gather or on_disk or token_ids.numel() * _SPARSE_SHARE > vocab:
+        projection = self._projection
+        if (
+            type(projection) is not nn.Linear
+            or not projection.weight.is_floating_point()
+            or projection.weight.device.type == "meta"
+            or token_ids.numel() * _SPARSE_SHARE > projection.out_features
+        ):
             return self.project(hidden)[..., token_ids]
-        bias = getattr(self._projection, "bias", None)
-        rows = functional.linear(
-            hidden.to(weight.device),
-            weight.index_select(0, token_ids.to(weight.device)),
-            None if bias is None else bias.index_select(0, token_ids.to(weight.device)),
-        )
-        return self._capped(rows.float())
+        ids = token_ids.to(projection.weight.device)
+        bias = cast("Tensor | None", projection.bias)
+        bias = None if bias is None else bias.index_select(0, ids)
+        rows = projection.weight.index_select(0, ids)
+        return self._capped(functional.linear(hidden.to(rows.device), rows, bias).float())
 
     def _capped(self, logits: Tensor) -> Tensor:
         if self._softcap is None:

@@ -142,9 +142,7 @@ class RaggedCache(Cache):
         return KVSnapshot(
             length=length,
             bases=bases,
-            layers=tuple(
-                layer.read(slot, length - bases[layer.window]) for layer in self._layers
-            ),
+            layers=tuple(layer.read(slot, length - bases[layer.window]) for layer in self._layers),
         )
 
     def rewindable(self, slot: int) -> int:
@@ -177,9 +175,9 @@ class RaggedCache(Cache):
         self._forward = RaggedForward(
             first=first,
             counts=tuple(counts),
-            row_index=torch.repeat_interleave(
-                torch.arange(len(counts)), torch.tensor(counts)
-            ).to(device),
+            row_index=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(
+                device
+            ),
             offset_index=torch.cat([torch.arange(count) for count in counts]).to(device),
         )
         return self._forward

@@ -1,8 +1,8 @@
 """The decode loop: schedule → forward → mask → sample → accept → fast-forward.
 
 One step is one forward for all sequences in it. A sequence that is still reading its prompt
-contributes a chunk of it; the others contribute the token they chose last and those that the grammar
-forced after it, and choose one more.
+contributes a chunk of it; the others contribute the token they chose last and those that the
+grammar forced after it, and choose one more.
 """
 
 from __future__ import annotations

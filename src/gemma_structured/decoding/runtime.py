@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
 from gemma_structured.decoding.engine import Engine
@@ -14,6 +14,8 @@ from gemma_structured.grammar.compiler import GrammarCompiler
 from gemma_structured.grammar.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime_options import RuntimeOptions
     from gemma_structured.decoding.sequence import TokenSequence
@@ -41,7 +43,7 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
         LoadError: Its attention cannot be run by row, or a grammar library is missing.
     """
     vocabulary = Vocabulary.from_tokenizer(
-        loaded.tokenizer.backend_tokenizer,
+        cast("Tokenizer", loaded.tokenizer.backend_tokenizer),
         end_ids=loaded.end_ids,
         size=loaded.model.config.get_text_config(decoder=True).vocab_size,
     )

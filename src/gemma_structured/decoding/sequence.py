@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gemma_structured.exceptions import GrammarError
+from gemma_structured.exceptions import GenerationCancelledError, GrammarError
 from gemma_structured.grammar import bitmask
 from gemma_structured.types import Cancellation, Deadline, Usage
 
@@ -75,6 +75,7 @@ class TokenSequence:
         self._text: list[str] = []
         self._taken = 0
         self._sampled_tokens = 0
+        self._abandoned = False
         self._started = time.monotonic()
         self._first_token: float | None = None
         self._extend([])
@@ -123,10 +124,16 @@ class TokenSequence:
 
         Raises:
             DeadlineExceededError: The deadline has passed.
-            GenerationCancelledError: The caller cancelled.
+            GenerationCancelledError: The caller cancelled, or went away.
         """
         self.cancellation.check()
+        if self._abandoned:
+            raise GenerationCancelledError("Nobody waits for this answer any more.")
         self.deadline.check()
+
+    def abandon(self) -> None:
+        """Say, from any thread, that nobody waits for the answer; it ends at its next step."""
+        self._abandoned = True
 
     def take_text(self) -> str:
         """The text since the last call."""

@@ -8,7 +8,7 @@ logits are those of a fresh prefill of its tokens alone.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, NewType, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol, cast
 
 import torch
 
@@ -147,7 +147,7 @@ class TransformersSession:
         self._slots: dict[Row, int] = {}
         self._numbers = itertools.count()
         self._head = Head(model)
-        self._device: torch.device = model.get_input_embeddings().weight.device
+        self._device = cast("Tensor", model.get_input_embeddings().weight).device
         self._attention = getattr(self._config, "_attn_implementation", "sdpa")
         if self._attention not in {"sdpa", "eager"}:
             raise LoadError(
@@ -258,7 +258,9 @@ class TransformersSession:
         return (ends - wanted + torch.arange(wanted)).clamp(min=0)
 
     def _attention_mask(self, device: torch.device) -> Tensor | dict[str, Tensor | None] | None:
-        masks = {w: self._as_attention_bias(self._cache.mask(w, device)) for w in self._cache.windows}
+        masks = {
+            w: self._as_attention_bias(self._cache.mask(w, device)) for w in self._cache.windows
+        }
         if getattr(self._config, "layer_types", None) is None or len(masks) == 1:
             (mask,) = masks.values()
             return mask

@@ -1,9 +1,9 @@
 """What a model family knows: how messages become its prompt.
 
-Rendering goes through the chat template that ships with the checkpoint, which is the truth about its
-format. What people wrote (instructions, examples, documents) never passes through the template and
-is never parsed for control tokens: the template sees a placeholder for each text, and the texts are
-encoded apart, as text.
+Rendering goes through the chat template that ships with the checkpoint, which is the truth about
+its format. What people wrote (instructions, examples, documents) never passes through the template
+and is never parsed for control tokens: the template sees a placeholder for each text, and the texts
+are encoded apart, as text.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Family:
         if self.has_system_role:
             return list(messages)
         system = [message.text for message in messages if isinstance(message, SystemMessage)]
-        others = [message for message in messages if not isinstance(message, SystemMessage)]
+        others: list[Message] = [m for m in messages if not isinstance(m, SystemMessage)]
         first = next(i for i, message in enumerate(others) if isinstance(message, UserMessage))
         user = others[first]
         assert isinstance(user, UserMessage)

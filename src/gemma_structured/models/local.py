@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from typing_extensions import Self
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gemma_structured.decoding.load_options import LoadOptions
 from gemma_structured.decoding.runtime_options import RuntimeOptions
@@ -21,6 +18,7 @@ from gemma_structured.types import ModelDelta, ModelResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from pathlib import Path
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -97,8 +95,8 @@ class LocalModel(Model):
         prefix_cache_bytes: int = 2**30,
         prefill_chunk: int = 512,
     ) -> None:
-        if not isinstance(source, (str, Path)) or not str(source):
-            raise InputError(f"source is {source!r}, not a folder or a hub id.")
+        if not str(source):
+            raise InputError("source is empty: give a folder or a hub id.")
         options = LoadOptions(
             device=device,
             dtype=dtype,
@@ -224,8 +222,9 @@ class LocalResponder:
     def respond(self, request: ModelRequest) -> ModelResponse:
         """Answer; see `Responder.respond`."""
         runtime, sequence = self._begin(request)
-        for _ in runtime.engine.stream(sequence):
-            """The whole text is on the sequence."""
+        with closing(runtime.engine.stream(sequence)) as pieces:
+            for _ in pieces:
+                """The whole text is on the sequence."""
         return self._response(sequence)
 
     def stream(self, request: ModelRequest) -> Generator[ModelDelta | ModelResponse]:
@@ -239,15 +238,17 @@ class LocalResponder:
     async def arespond(self, request: ModelRequest) -> ModelResponse:
         """Answer, without blocking the event loop."""
         runtime, sequence = await asyncio.to_thread(self._begin, request)
-        async for _ in runtime.engine.astream(sequence):
-            """The whole text is on the sequence."""
+        async with aclosing(runtime.engine.astream(sequence)) as pieces:
+            async for _ in pieces:
+                """The whole text is on the sequence."""
         return self._response(sequence)
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ModelDelta | ModelResponse]:
         """Answer piece by piece, without blocking the event loop."""
         runtime, sequence = await asyncio.to_thread(self._begin, request)
-        async for piece in runtime.engine.astream(sequence):
-            yield ModelDelta(text=piece)
+        async with aclosing(runtime.engine.astream(sequence)) as pieces:
+            async for piece in pieces:
+                yield ModelDelta(text=piece)
         yield self._response(sequence)
 
     def prompt(self, request: ModelRequest) -> str:

@@ -6,15 +6,14 @@ cache) is computed once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gemma_structured.exceptions import InputError
 from gemma_structured.messages import AssistantMessage, SystemMessage, UserMessage
 from gemma_structured.prompting.schema_prompt import describe_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gemma_structured.messages import Input, Message
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.types import Example, Issue
@@ -85,12 +84,10 @@ def feedback(issues: Sequence[Issue]) -> str:
 def _as_messages(document: Input) -> list[Message]:
     if isinstance(document, str):
         return [UserMessage(document)]
-    try:
-        messages = list(document)
-    except TypeError:
-        messages = []
+    given = cast("object", document)
+    messages = list(document) if isinstance(given, Sequence) else []
     kinds = (SystemMessage, UserMessage, AssistantMessage)
-    if not messages or not all(isinstance(message, kinds) for message in messages):
+    if not messages or any(type(message) not in kinds for message in messages):
         raise InputError(
             f"An input is a text or a list of messages, not {type(document).__name__}.",
             hint="Pass a str, or gs.SystemMessage, gs.UserMessage and gs.AssistantMessage.",

@@ -99,7 +99,11 @@ class _Writer:
             return " | ".join(map(_json, options))
         for keyword, joint in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")):
             if isinstance(branches := schema.get(keyword), list):
-                rest = {k: v for k, v in schema.items() if k not in {keyword, "description", "title", "default"}}
+                rest = {
+                    k: v
+                    for k, v in schema.items()
+                    if k not in {keyword, "description", "title", "default"}
+                }
                 written = list(dict.fromkeys(self._type(branch, depth + 1) for branch in branches))
                 own = [self._type(rest, depth + 1)] if "type" in rest else []
                 return " & ".join([*own, joint.join(written)]) if own else joint.join(written)
