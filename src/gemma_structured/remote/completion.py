@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import jiter
 
 from gemma_structured.exceptions import RefusalError, TransportError
-from gemma_structured.remote.errors import ErrorContext, error_from_object
+from gemma_structured.remote.errors import ErrorContext, WhitespaceFloodError, error_from_object
+from gemma_structured.remote.message import read_content, read_reasoning, read_usage
 from gemma_structured.remote.thoughts import ThoughtSplitter
 from gemma_structured.types import Attempt, ModelDelta, Usage
 
@@ -101,7 +101,7 @@ class Assembler:
         if isinstance(model := chunk.get("model"), str) and model:
             self._model = model
         if isinstance(usage := chunk.get("usage"), dict):
-            self._usage = decode_usage(usage)
+            self._usage = read_usage(usage)
         self._check_error(chunk)
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
@@ -175,30 +175,24 @@ class Assembler:
     def _take(self, message: Mapping[str, JsonValue]) -> ModelDelta | None:
         if isinstance(refusal := message.get("refusal"), str):
             self._refusal.append(refusal)
-        content, arguments = _content(message), self._arguments(message)
+        content, arguments = read_content(message), self._arguments(message)
         answer, aside = (arguments, content) if self.answer_in_tool else (content, arguments)
         self._aside.append(aside)
         split = self._splitter.feed(answer)
-        return self._keep(text=split.text, thinking=_reasoning(message) + split.thinking)
+        return self._keep(text=split.text, thinking=read_reasoning(message) + split.thinking)
 
     def _keep(self, *, text: str = "", thinking: str = "") -> ModelDelta | None:
         """Add a piece; give it back unless it is empty.
 
         Raises:
-            TransportError: The answer has become a flood of white space.
+            WhitespaceFloodError: The answer has become nothing else.
         """
         if not text and not thinking:
             return None
         self._text.append(text)
         self._thinking.append(thinking)
         if self._is_flood(text):
-            flood = TransportError(
-                "The server writes nothing but white space.",
-                hint="Use structured='prompt'; some servers' JSON mode hangs on this model.",
-                model_name=self.context.model_name,
-                retryable=False,
-            )
-            raise self.failed(flood)
+            raise self.failed(WhitespaceFloodError(model_name=self.context.model_name))
         return ModelDelta(text=text, thinking=thinking)
 
     def _is_flood(self, text: str) -> bool:
@@ -239,55 +233,6 @@ class Assembler:
         error.attempts = (attempt,)
         error.model_name = error.model_name or self.context.model_name
         return error
-
-
-def decode_usage(usage: Mapping[str, JsonValue]) -> Usage:
-    """Read a `usage` object; what is missing or no count is zero."""
-    prompt = usage.get("prompt_tokens_details")
-    completion = usage.get("completion_tokens_details")
-    return Usage(
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        cached_tokens=_count(prompt.get("cached_tokens") if isinstance(prompt, dict) else 0),
-        sampled_tokens=_count(usage.get("completion_tokens")),
-        reasoning_tokens=_count(
-            completion.get("reasoning_tokens") if isinstance(completion, dict) else 0
-        ),
-        requests=1,
-        cost=_cost(usage.get("cost")),
-    )
-
-
-def _count(value: JsonValue) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _cost(value: JsonValue) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    cost = Decimal(str(value))
-    return cost if cost.is_finite() and cost >= 0 else None
-
-
-def _content(message: Mapping[str, JsonValue]) -> str:
-    """The content: a text, or a list of parts of which the texts count."""
-    content = message.get("content")
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
-
-
-def _reasoning(message: Mapping[str, JsonValue]) -> str:
-    """The thought: OpenRouter's `reasoning` or its details, others' `reasoning_content`."""
-    for name in ("reasoning", "reasoning_content"):
-        if isinstance(thought := message.get(name), str) and thought:
-            return thought
-    details = message.get("reasoning_details")
-    parts = (
-        [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
-    )
-    texts = [part.get("text") or part.get("summary") for part in parts]
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _is_json_container(text: str) -> bool:

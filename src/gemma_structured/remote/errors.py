@@ -22,6 +22,7 @@ from gemma_structured.exceptions import (
     ModelError,
     RateLimitError,
     RefusalError,
+    TransportError,
 )
 from gemma_structured.remote.redact import scrub
 
@@ -30,7 +31,13 @@ if TYPE_CHECKING:
 
     from gemma_structured.types import JsonValue
 
-__all__ = ["ErrorContext", "UnsupportedParameterError", "error_from_body", "error_from_object"]
+__all__ = [
+    "ErrorContext",
+    "UnsupportedParameterError",
+    "WhitespaceFloodError",
+    "error_from_body",
+    "error_from_object",
+]
 
 _STATUS_OF_TYPE: Final = {
     "authentication": 401,
@@ -80,6 +87,18 @@ _CONTEXT = re.compile(
 
 class UnsupportedParameterError(APIStatusError):
     """No endpoint takes `response_format` or `tools` as they were sent; prompting alone may do."""
+
+
+class WhitespaceFloodError(TransportError):
+    """White space without end: the server's JSON mode does not get along with the model."""
+
+    def __init__(self, *, model_name: str | None = None) -> None:
+        super().__init__(
+            "The server writes nothing but white space.",
+            hint="Use structured='prompt'; some servers' JSON mode hangs on some models.",
+            model_name=model_name,
+            retryable=False,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
+from pydantic import SecretStr
 
 from gemma_structured.exceptions import (
     DeadlineExceededError,
@@ -21,12 +22,10 @@ from gemma_structured.remote.retry import RetryPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic import SecretStr
-
     from gemma_structured.exceptions import GemmaStructuredError
     from gemma_structured.remote.call import Call
 
-__all__ = ["UNSENT", "Server"]
+__all__ = ["UNSENT", "Server", "secret_key"]
 
 R = TypeVar("R")
 
@@ -146,3 +145,17 @@ class Server:
             hint="Look at the network and at `base_url`." if isinstance(error, UNSENT) else None,
             model_name=name,
         )
+
+
+def secret_key(key: str | SecretStr | None) -> SecretStr | None:
+    """Hold a key so that no repr shows it.
+
+    Raises:
+        InputError: It cannot be sent in a header.
+    """
+    if not key:
+        return None
+    plain = (key.get_secret_value() if isinstance(key, SecretStr) else key).strip()
+    if not plain.isascii() or not plain.isprintable() or " " in plain:
+        raise InputError("The API key holds characters that a key cannot have.")
+    return SecretStr(plain)

@@ -150,10 +150,10 @@ class FakeOpenRouter:
             pass  # the client is gone, or the test is over
         finally:
             self.open_connections -= 1
-            self._tasks.discard(task)
             writer.close()
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
+            self._tasks.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read one request and answer it; say whether the connection may be used again."""
