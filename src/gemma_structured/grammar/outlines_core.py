@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar.ecma import whole_match
-from gemma_structured.grammar.outlines_core_matcher import OutlinesCoreGrammar
+from gemma_structured.grammar.outlines_core_matcher import END_MARK, OutlinesCoreGrammar, token_ids
 from gemma_structured.grammar.outlines_core_schema import unsupported_keyword
 from gemma_structured.schema.normalize.regex.determinize import determinize
 from gemma_structured.schema.normalize.regex.parse import parse
@@ -81,7 +81,7 @@ class OutlinesCoreBackend:
         regex = self._regex(grammar)
         _check_size(regex, vocabulary)
         try:
-            index = Index(regex, self._index_vocabulary(vocabulary))
+            index = Index(f"(?:{regex}){END_MARK}", self._index_vocabulary(vocabulary))
         except ValueError as error:
             raise GrammarError(
                 f"outlines-core cannot compile the {grammar.kind.replace('_', ' ')} grammar: "
@@ -104,11 +104,7 @@ class OutlinesCoreBackend:
         with self._lock:
             found = self._vocabularies.get(vocabulary)
             if found is None:
-                ids_of: dict[bytes, list[int]] = {}
-                for token_id, token in enumerate(vocabulary.tokens):
-                    if token and token_id not in vocabulary.control_ids:
-                        ids_of.setdefault(token, []).append(token_id)
-                found = IndexVocabulary(vocabulary.end_ids[0], ids_of)
+                found = IndexVocabulary(vocabulary.end_ids[0], token_ids(vocabulary))
                 self._vocabularies[vocabulary] = found
             return found
 

@@ -1,9 +1,15 @@
-"""One sequence's place in an index that outlines-core has built."""
+r"""One sequence's place in an index that outlines-core has built.
+
+outlines-core looks for the leftmost match as a search would, and so loses texts that go on after a
+text that is whole: of `re|red` it allows `re` alone, and after `1` of `[0-9]+(\.[0-9]+)?` no point.
+Behind an end mark no text is the beginning of another, so each grammar is compiled with one, and a
+text is whole where the mark may follow. No model ever writes it.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import numpy as np
 from cachetools import LRUCache
@@ -19,10 +25,27 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
 
-__all__ = ["OutlinesCoreGrammar", "OutlinesCoreMatcher", "TokenIndex"]
+__all__ = ["END_MARK", "OutlinesCoreGrammar", "OutlinesCoreMatcher", "TokenIndex", "token_ids"]
+
+END_MARK: Final = "\U0010ffff"
+"""A code point that Unicode keeps free of any character."""
 
 _KEPT_MASKS: Final = 256
 _MAX_FORCED: Final = 256
+
+
+def token_ids(vocabulary: Vocabulary) -> dict[bytes, list[int]]:
+    """The ids of each text that a token may have, and the end mark on an id past all others.
+
+    Tokens that hold the mark's first byte are left out, so that nothing else can write it. It
+    begins only characters of Unicode's last plane, which is for private use.
+    """
+    first = END_MARK.encode()[0]
+    ids: dict[bytes, list[int]] = {}
+    for token_id, token in enumerate(vocabulary.tokens):
+        if token and first not in token and token_id not in vocabulary.control_ids:
+            ids.setdefault(token, []).append(token_id)
+    return ids | {END_MARK.encode(): [vocabulary.size]}
 
 
 class TokenIndex(Protocol):
@@ -68,28 +91,31 @@ class OutlinesCoreGrammar:
 
     def is_final(self, state: int) -> bool:
         """Whether the text may end in this state."""
-        return self._index.is_final_state(state)
+        marked = self._index.get_next_state(state, self._vocabulary.size)
+        return marked is not None and self._index.is_final_state(marked)
 
     def next_state(self, state: int, token_id: int) -> int | None:
         """Where a token leads; `None` where it is not allowed."""
-        if not 0 <= token_id < self._vocabulary.size or token_id in self._vocabulary.control_ids:
+        if not 0 <= token_id < self._vocabulary.size or token_id in self._vocabulary.end_ids:
             return None
         return self._index.get_next_state(state, token_id)
 
     def mask(self, state: int) -> NDArray[np.int32]:
         """The bitmask row of a state, shared: not to be written to."""
         with self._lock:
-            row: NDArray[np.int32] | None = self._masks.get(state)
+            row = cast("NDArray[np.int32] | None", self._masks.get(state))
             if row is None:
                 row = self._masks[state] = self._build_mask(state)
             return row
 
     def _build_mask(self, state: int) -> NDArray[np.int32]:
         row = bits.allocate(1, self._vocabulary.size)[0]
-        flags = np.zeros(row.size * 32, dtype=np.bool_)
+        # One place more than there are tokens: that of the end mark.
+        flags = np.zeros(row.size * 32 + 1, dtype=np.bool_)
         flags[self._index.get_allowed_tokens(state)] = True
+        flags[self._vocabulary.size :] = False
         flags[list(self._vocabulary.end_ids)] = self.is_final(state)
-        row[:] = np.packbits(flags, bitorder="little").view("<i4")
+        row[:] = np.packbits(flags[:-1], bitorder="little").view("<i4")
         row.setflags(write=False)
         return row
 
