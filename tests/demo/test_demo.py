@@ -38,6 +38,23 @@ def test_examples_can_be_read_from_their_texts(case: Case) -> None:
 
 
 @every_case
+def test_what_is_expected_stands_in_the_document(case: Case) -> None:
+    """The expected object is valid, and its own count of right values is full."""
+    right, expected = case.count_right(case.expected)
+    assert right == expected >= 6
+    for name, value in case.expected:
+        if isinstance(value, str) and "Literal" not in str(case.output_type.__annotations__[name]):
+            assert value in case.text or name == "law", f"{case.name}: {name}"
+
+
+def test_wrong_values_do_not_count() -> None:
+    """Values in the wrong place, missing or other ones are not right."""
+    case = next(case for case in CASES if case.name == "server_log")
+    wrong = case.expected.model_copy(update={"request_ids": ["c1d0f2"], "service": "search"})
+    assert case.count_right(wrong) == (4, 8)
+
+
+@every_case
 def test_every_field_that_needs_one_has_a_grammar(case: Case) -> None:
     """The type becomes a grammar that leaves nothing to validation but what cannot be masked."""
     grammar, report = Grammar.for_output_type(OutputType.of(case.output_type), DEFAULT_BOUNDS)

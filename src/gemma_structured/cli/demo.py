@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-_MAX_TOKENS = 512
-_PIPE_WIDTH = 120
-"""Columns where the output is no terminal."""
+_MAX_TOKENS = 1024
+_PIPE_WIDTH = 148
+"""Characters of a line where the output is no terminal: the documents' lines fit."""
 
 
 def demo(load: Callable[[], Model], names: Sequence[str]) -> ExitCode:
@@ -44,7 +44,7 @@ def demo(load: Callable[[], Model], names: Sequence[str]) -> ExitCode:
     model = load()
     loaded = time.perf_counter() - began
     usage = Usage()
-    failed = 0
+    failed, right, expected = 0, 0, 0
     for case in cases:
         try:
             result = _extract(model, case)
@@ -55,10 +55,12 @@ def demo(load: Callable[[], Model], names: Sequence[str]) -> ExitCode:
             warn(f"{case.name}: {error}")
             continue
         usage += result.usage
-        _show(case, result)
-    out().print(
-        f"{len(cases) - failed} of {len(cases)} objects validate. {_cost(usage)} "
-        f"The model was loaded in {loaded:.1f} s.",
+        counts = case.count_right(result.output)
+        right, expected = right + counts[0], expected + counts[1]
+        _show(case, result, f"{counts[0]} of {counts[1]} values as expected")
+    out(pipe_width=_PIPE_WIDTH).print(
+        f"{len(cases) - failed} of {len(cases)} objects validate; {right} of {expected} values are "
+        f"what a person would read.\n{_cost(usage)}\n{model.name} was loaded in {loaded:.1f} s.",
         highlight=False,
     )
     return ExitCode.DOCUMENTS_FAILED if failed else ExitCode.OK
@@ -84,18 +86,15 @@ def _extract(model: Model, case: Case) -> Result[BaseModel]:
     return read(case.text)
 
 
-def _show(case: Case, result: Result[BaseModel]) -> None:
-    console = out()
+def _show(case: Case, result: Result[BaseModel], note: str) -> None:
+    console = out(pipe_width=_PIPE_WIDTH)
     console.print(
         beside(
             case.text,
             result.output.model_dump(mode="json"),
             title=f"{case.name} → {case.output_type.__name__}",
-            caption=_cost(result.usage),
-            width=console.width if console.is_terminal else _PIPE_WIDTH,
-        ),
-        width=None if console.is_terminal else _PIPE_WIDTH,
-        soft_wrap=False,
+            caption=f"{note}. {_cost(result.usage)}",
+        )
     )
     console.print()
 

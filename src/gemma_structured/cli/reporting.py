@@ -25,9 +25,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 """The option that every command has."""
 
 
-def out() -> Console:
-    """Where results go."""
-    return Console(file=sys.stdout)
+def out(*, pipe_width: int | None = None) -> Console:
+    """Where results go; into a pipe, with lines of this width."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else pipe_width)
 
 
 def err() -> Console:

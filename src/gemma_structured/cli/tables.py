@@ -37,17 +37,17 @@ def object_table(rows: Sequence[tuple[str, JsonValue]]) -> Table:
     return table
 
 
-def beside(text: str, value: JsonValue, *, title: str, caption: str, width: int) -> Table:
+def beside(text: str, value: JsonValue, *, title: str, caption: str) -> Table:
     """A text and the object that was read from it, in two columns."""
     table = Table(
         title=Text(title, style="bold"),
         caption=Text(caption, style="dim"),
         title_justify="left",
         caption_justify="left",
-        width=width,
+        expand=True,
     )
-    table.add_column("text", ratio=1, overflow="fold")
-    table.add_column("object", ratio=1, overflow="fold")
+    table.add_column("text", ratio=8, overflow="fold")
+    table.add_column("object", ratio=5, overflow="fold")
     table.add_row(Text(text.rstrip()), _json(value))
     return table
 

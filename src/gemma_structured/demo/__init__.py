@@ -1,4 +1,4 @@
-"""Ten documents of different kinds, with an output type and few-shot examples for each."""
+"""Documents of different kinds, each with an output type, examples and what is expected."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from gemma_structured.demo import schemas
 from gemma_structured.types import Example
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
     from pydantic import BaseModel
+
+    from gemma_structured.parsing.closed import Path
+    from gemma_structured.types import JsonValue
 
 __all__ = ["CASES", "Case"]
 
@@ -37,7 +41,7 @@ class Case:
     @property
     def text(self) -> str:
         """The document."""
-        return (_FOLDER / "documents" / f"{self.name}.txt").read_text("utf-8")
+        return (_FOLDER / "documents" / f"{self.name}.txt").read_text("utf-8").rstrip()
 
     @property
     def examples(self) -> tuple[Example[BaseModel], ...]:
@@ -48,6 +52,31 @@ class Case:
             Example(record["input"], self.output_type.model_validate(record["output"]))
             for record in records
         )
+
+    @property
+    def expected(self) -> BaseModel:
+        """What a person would read from the document."""
+        text = (_FOLDER / "expected" / f"{self.name}.json").read_text("utf-8")
+        return self.output_type.model_validate_json(text)
+
+    def count_right(self, output: BaseModel) -> tuple[int, int]:
+        """How many of the expected values an output has in their places, and how many there are."""
+        found = dict(_leaves(output.model_dump(mode="json")))
+        expected = dict(_leaves(self.expected.model_dump(mode="json")))
+        right = sum(found.get(path, _NOTHING) == value for path, value in expected.items())
+        return right, len(expected)
+
+
+_NOTHING: Final = object()
+
+
+def _leaves(value: JsonValue, path: Path = ()) -> Iterator[tuple[Path, JsonValue]]:
+    if isinstance(value, dict | list):
+        members = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, member in members:
+            yield from _leaves(member, (*path, key))
+    else:
+        yield path, value
 
 
 CASES: Final = (

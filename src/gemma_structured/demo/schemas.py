@@ -21,13 +21,13 @@ __all__ = [
 ]
 
 Currency = Literal["EUR", "GBP", "USD", "CHF"]
-Amount = Annotated[float, Field(ge=0, le=10_000_000)]
+Amount = Annotated[float, Field(ge=0, le=100_000)]
 
 
 class LineItem(BaseModel):
     """One position of an invoice."""
 
-    description: str = Field(max_length=80)
+    description: str = Field(max_length=60)
     quantity: int = Field(ge=1, le=10_000)
     unit_price: Amount
 
@@ -41,7 +41,7 @@ class Invoice(BaseModel):
     issued: date
     due: date = Field(description="The last day on which to pay")
     currency: Currency
-    items: list[LineItem] = Field(min_length=1, max_length=10)
+    items: list[LineItem] = Field(min_length=1, max_length=6)
     total: Amount = Field(description="What has to be paid in all")
 
 
