@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.decoding.checkpoint import local_folder, measure_weights
@@ -33,6 +34,9 @@ __all__ = [
     "load_weights",
     "set_experts",
 ]
+
+
+_GENERATING_HEADS = ("ForCausalLM", "ForConditionalGeneration")
 
 
 def load_model(source: str | Path, options: LoadOptions | None = None) -> LoadedModel:
@@ -72,12 +76,21 @@ def _config(folder: Path, options: LoadOptions) -> PreTrainedConfig:
 def _tokenizer(folder: Path, options: LoadOptions, name: str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer  # noqa: PLC0415 - part of the extra `local`
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        folder,
-        local_files_only=True,
-        trust_remote_code=options.trust_remote_code,
-        clean_up_tokenization_spaces=False,
-    )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=options.trust_remote_code,
+            clean_up_tokenization_spaces=False,
+        )
+    except (OSError, ValueError) as error:
+        if (folder / "tokenizer.json").is_file():
+            raise
+        raise LoadError(
+            f"{name!r} comes without a tokenizer.json, and none can be made from its other files.",
+            hint="Convert its tokenizer to a PreTrainedTokenizerFast and save it beside the model.",
+            model_name=name,
+        ) from error
     check_tokenizer(tokenizer, name)
     return tokenizer
 
@@ -92,18 +105,10 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
 
     config = _config(folder, options)
     text = text_model(config)
-    if text is not None:
+    if text is None:
+        _check_kind(config, options, name)
+    else:
         config = config.get_text_config(decoder=True)
-    elif type(config) not in transformers.MODEL_FOR_CAUSAL_LM_MAPPING and not (
-        options.trust_remote_code and "AutoModelForCausalLM" in getattr(config, "auto_map", {})
-    ):
-        raise LoadError(
-            f"{name!r} is a {config.model_type!r} model, which does not generate text "
-            "(no causal language model of transformers has this configuration).",
-            hint="Choose a causal language model; one with code of its own needs "
-            "trust_remote_code=True.",
-            model_name=name,
-        )
     arguments = _arguments(folder, options, name)
     loader: Any = transformers.AutoModelForCausalLM
     if text is not None:
@@ -115,6 +120,27 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
     )
     check_loading(info, ignore=None if text is None else text.other_tensors, name=name)
     return model
+
+
+def _check_kind(config: PreTrainedConfig, options: LoadOptions, name: str) -> None:
+    """Refuse encoders, classifiers and the like; `AutoModelForCausalLM` would take some of them."""
+    import transformers  # noqa: PLC0415 - part of the extra `local`
+
+    own_code = options.trust_remote_code and "AutoModelForCausalLM" in getattr(
+        config, "auto_map", {}
+    )
+    known = type(config) in transformers.MODEL_FOR_CAUSAL_LM_MAPPING
+    heads = [re.search(r"For[A-Z]\w+$", str(made)) for made in config.architectures or ()]
+    other = [head[0] for head in heads if head and not head[0].startswith(_GENERATING_HEADS)]
+    if (known or own_code) and not other:
+        return
+    kind = f"{config.model_type!r} model" + (f" {other[0]}" if other else "")
+    raise LoadError(
+        f"{name!r} is a {kind}, which does not generate text.",
+        hint="Choose a causal language model; one with code of its own needs "
+        "trust_remote_code=True.",
+        model_name=name,
+    )
 
 
 def _arguments(folder: Path, options: LoadOptions, name: str) -> dict[str, Any]:
