@@ -1,97 +1,127 @@
-"""Runs the passes over every subschema."""
+"""From a schema to what a grammar can enforce of it, and what is left over."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.dialect import DEFAULT_DIALECT
+from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.json_schema import JsonSchema
+from gemma_structured.schema.normalize.emit import Emitter
+from gemma_structured.schema.normalize.formats import DRAFT_3_TIME, FORMATS, Format
+from gemma_structured.schema.normalize.graph import Graph
+from gemma_structured.schema.normalize.limits import DEFAULT_LIMITS, Limits
+from gemma_structured.schema.normalize.load import Loader
+from gemma_structured.schema.normalize.node import Node
 from gemma_structured.schema.normalize.result import Normalized, Residual
-from gemma_structured.types import pointer
+from gemma_structured.schema.normalize.solve import Solver
 
 if TYPE_CHECKING:
+    from referencing import Registry
+
+    from gemma_structured.schema.dialect import Dialect
     from gemma_structured.types import JsonValue
 
 __all__ = ["normalize"]
 
-KNOWN_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-)
-MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-SINGLE = frozenset({"items", "additionalItems", "additionalProperties"})
-UNSUPPORTED = (
-    "uniqueItems",
-    "contains",
-    "minContains",
-    "maxContains",
-    "not",
-    "if",
-    "then",
-    "else",
-    "dependentRequired",
-    "dependentSchemas",
-    "dependencies",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-    "propertyNames",
-    "contentSchema",
-    "discriminator",
-    "x-gemma-lark",
-)
+_OLDER_NAMES: Final = {
+    "prefixItems": ("items",),
+    "items": ("additionalItems",),
+    "enum": ("const",),
+    "dependentRequired": ("dependencies",),
+    "dependentSchemas": ("dependencies",),
+}
 
 
-def normalize(schema: JsonSchema) -> Normalized:
-    """Rewrite a schema into what the grammar enforces, and collect the rest.
+def normalize(
+    schema: JsonSchema,
+    *,
+    registry: Registry[Any] | None = None,
+    formats: Literal["assertion", "annotation"] = "assertion",
+    limits: Limits = DEFAULT_LIMITS,
+) -> Normalized:
+    """Rewrite a schema into what a grammar enforces, and collect the rest.
 
     Args:
-        schema: Any JSON Schema, of the draft that its `$schema` names.
+        schema: A JSON Schema of any draft.
+        registry: Schemas elsewhere that it may refer to; nothing is fetched.
+        formats: Whether the formats of the schema's draft are asserted, as validation does.
+        limits: Where to relax.
 
     Raises:
-        SchemaError: The schema is of no use: a reference leads nowhere, or nothing satisfies it.
+        SchemaError: A reference leads nowhere or round in a circle, or nothing satisfies the schema.
     """
-    residual: list[Residual] = []
-    value = _rewrite(schema.value, (), residual)
-    return Normalized(schema=JsonSchema(value), residual=tuple(residual))
+    asserted = _formats(schema.dialect) if formats == "assertion" else {}
+    checker = format_checker(schema.dialect) if asserted else None
+    loader = Loader(schema, registry)
+    solver = Solver(loader, limits, checker)
+    graph = Graph(solver.vertex((loader.definition(loader.root),)), solver, asserted)
+    if graph.root not in graph.alive:
+        raise _unsatisfiable(graph)
+    emitter = Emitter(graph)
+    value = emitter.schema()
+    return Normalized(
+        schema=JsonSchema.trusted(value, DEFAULT_DIALECT),
+        residual=_named(schema, emitter.relaxed),
+        unsatisfiable=_dead_ends(graph),
+    )
 
 
-def _rewrite(node: JsonValue, path: tuple[str | int, ...], residual: list[Residual]) -> JsonValue:
-    if not isinstance(node, dict):
-        return node
-    result: dict[str, JsonValue] = {}
-    for keyword, value in node.items():
-        here = (*path, keyword)
-        if keyword in MAPS and isinstance(value, dict):
-            result[keyword] = {k: _rewrite(v, (*here, k), residual) for k, v in value.items()}
-        elif isinstance(value, list) and (keyword in LISTS or keyword == "items"):
-            result[keyword] = [_rewrite(v, (*here, i), residual) for i, v in enumerate(value)]
-        elif keyword in SINGLE:
-            result[keyword] = _rewrite(value, here, residual)
+def _formats(dialect: Dialect) -> dict[str, Format]:
+    """The formats that are asserted: those of the newest draft, and a draft's own beside them."""
+    checked = format_checker(DEFAULT_DIALECT).checkers.keys() | format_checker(dialect).checkers.keys()
+    found = {name: form for name, form in FORMATS.items() if name in checked}
+    if dialect.name == "draft-03":
+        found["time"] = DRAFT_3_TIME
+    return found
+
+
+def _unsatisfiable(graph: Graph) -> SchemaError:
+    reasons = graph.reasons(graph.root)
+    if not reasons:
+        return SchemaError(
+            "Nothing satisfies this schema: every value would have to hold another without end.",
+            keyword="$ref",
+            hint="Let the recursion end: make a property optional, or allow null or an empty array.",
+        )
+    told = " and ".join(f"`{r.keyword}` at {r.pointer or '(root)'}" for r in reasons[:4])
+    return SchemaError(
+        f"Nothing satisfies this schema: {told} contradict each other.",
+        path=reasons[0].pointer,
+        keyword=reasons[0].keyword,
+    )
+
+
+def _named(schema: JsonSchema, relaxed: dict[Residual, None]) -> tuple[Residual, ...]:
+    """The residual keywords by the names that the schema's draft has for them."""
+    found: dict[Residual, None] = {}
+    for place in relaxed:
+        node = _at(schema.value, place.pointer)
+        names = (place.keyword, *_OLDER_NAMES.get(place.keyword, ()))
+        keyword = next((n for n in names if isinstance(node, dict) and n in node), place.keyword)
+        found[Residual(place.pointer, keyword)] = None
+    return tuple(found)
+
+
+def _at(value: JsonValue, pointer: str) -> JsonValue:
+    for part in pointer.split("/")[1:] if pointer.startswith("/") else ():
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
         else:
-            result[keyword] = value
-    _relax(result, pointer(path), residual)
-    return result
+            return None
+    return value
 
 
-def _relax(node: dict[str, JsonValue], where: str, residual: list[Residual]) -> None:
-    names = node.get("propertyNames")
-    if isinstance(names, dict):
-        _property_names(node, names)
-    for keyword in UNSUPPORTED:
-        if keyword in node:
-            value = node.pop(keyword)
-            if value not in (False, True, {}) or (keyword == "uniqueItems" and value):
-                residual.append(Residual(where, keyword))
-    if "oneOf" in node and "anyOf" not in node:
-        node["anyOf"] = node.pop("oneOf")
-        residual.append(Residual(where, "oneOf"))
-    if "format" in node and node["format"] not in KNOWN_FORMATS:
-        del node["format"]
-        residual.append(Residual(where, "format"))
-
-
-def _property_names(node: dict[str, JsonValue], names: dict[str, JsonValue]) -> None:
-    pattern = names.get("pattern")
-    if isinstance(pattern, str) and not {"properties", "patternProperties"} & node.keys():
-        value = node.pop("additionalProperties", True)
-        node["patternProperties"] = {pattern: cast("JsonValue", value)}
-        node["additionalProperties"] = False
+def _dead_ends(graph: Graph) -> tuple[str, ...]:
+    """The subschemas of the original that nothing satisfies though they are not `false`."""
+    found: dict[str, None] = {}
+    for vertex in graph.options:
+        if vertex not in graph.alive and len(vertex.conj) == 1:
+            (node,) = vertex.conj
+            if isinstance(node, Node) and node.origin.keyword is None:
+                found[node.origin.pointer] = None
+    return tuple(found)

@@ -33,11 +33,13 @@ class Normalized:
     Attributes:
         schema: The rewritten schema.
         residual: What only validation can check, in the order of the original schema.
+        unsatisfiable: JSON Pointers of subschemas of the original that nothing satisfies.
         warnings: Things that a person would want to know, one sentence each.
     """
 
     schema: JsonSchema
     residual: tuple[Residual, ...] = ()
+    unsatisfiable: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

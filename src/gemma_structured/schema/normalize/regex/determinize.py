@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from gemma_structured.schema.normalize.regex.charset import ANY, partition
+from gemma_structured.schema.normalize.regex.charset import ANY, contains, partition
 from gemma_structured.schema.normalize.regex.dfa import MAX_STATES, Dfa
 from gemma_structured.schema.normalize.regex.nfa import Condition, Nfa, nfa
 from gemma_structured.schema.normalize.regex.parse import parse
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.schema.normalize.regex.charset import CharSet
 
-__all__ = ["determinize", "language"]
+__all__ = ["determinize", "language", "matches"]
 
 _MAX_WORK: Final = 200_000
 _ANY_CHAR: Final = Look(Chars(ANY), behind=False, negative=True)
@@ -57,7 +57,23 @@ def language(pattern: str) -> Dfa:
     Raises:
         RegexError: It is not regular, or its automaton is too large.
     """
-    return determinize(seq([ANYTHING, parse(pattern), ANYTHING]))
+    return _subsets(pattern).run().minimal()
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern is found in a text, in time linear in the text.
+
+    Only the states that the text passes through are built.
+
+    Raises:
+        RegexError: The pattern is not regular, or too large.
+    """
+    return _subsets(pattern).accepts(text)
+
+
+@lru_cache(maxsize=512)
+def _subsets(pattern: str) -> _Subsets:
+    return _Subsets(seq([ANYTHING, parse(pattern), ANYTHING]))
 
 
 def determinize(tree: Regex) -> Dfa:
@@ -90,6 +106,7 @@ class _Subsets:
         self.look_parts = [self._translate(automaton) for automaton in self.automata]
         self.tracker_parts = [self._translate(automaton) for automaton in self.trackers]
         self.work = 0
+        self.steps: dict[tuple[_State, int], _State] = {}
 
     def _translate(self, automaton: Dfa) -> list[int]:
         """By part of this alphabet, the part of that automaton's alphabet that holds it."""
@@ -110,9 +127,23 @@ class _Subsets:
             self.parts[intervals] = found
         return found
 
-    def run(self) -> Dfa:
+    def accepts(self, text: str) -> bool:
+        state = self._start()
+        for char in text:
+            point = ord(char)
+            part = next((i for i, one in enumerate(self.alphabet) if contains(one, point)), None)
+            if part is None:  # half a surrogate pair
+                return False
+            state = self._step(state, part)
+        self.work = 0
+        return self._accepts(state)
+
+    def _start(self) -> _State:
         trackers = tuple(0 for _ in self.trackers)
-        start = self._close({(0, frozenset())}, trackers, at_start=self.at_start)
+        return self._close({(0, frozenset())}, trackers, at_start=self.at_start)
+
+    def run(self) -> Dfa:
+        start = self._start()
         states: dict[_State, int] = {start: 0}
         order = [start]
         edges: list[tuple[int, ...]] = []
@@ -137,6 +168,12 @@ class _Subsets:
         )
 
     def _step(self, state: _State, part: int) -> _State:
+        key = (state, part)
+        if key not in self.steps:
+            self.steps[key] = self._move(state, part)
+        return self.steps[key]
+
+    def _move(self, state: _State, part: int) -> _State:
         threads, trackers, _ = state
         moved: set[_Thread] = set()
         for place, obligations in threads:

@@ -1,0 +1,114 @@
+"""Draws up every vertex that can be reached, and finds those that nothing satisfies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemma_structured.schema.normalize.expand import EXPANSIONS
+from gemma_structured.schema.normalize.sketch import Sketch, sketch
+from gemma_structured.schema.normalize.solve import Vertex
+
+if TYPE_CHECKING:
+    from gemma_structured.schema.normalize.formats import Format
+    from gemma_structured.schema.normalize.result import Residual
+    from gemma_structured.schema.normalize.shape import Shape
+    from gemma_structured.schema.normalize.solve import Solver
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """The vertices that are reached from a root, each as its options.
+
+    Attributes:
+        root: Where it starts.
+        options: By vertex, sketches and vertices to go on at, one of which holds.
+        alive: The vertices that some finite value satisfies.
+    """
+
+    def __init__(self, root: Vertex, solver: Solver, formats: dict[str, Format]) -> None:
+        self.root = root
+        self._solver = solver
+        self._formats = formats
+        self.options: dict[Vertex, list[Sketch | Vertex]] = {}
+        pending = [root]
+        while pending:
+            vertex = pending.pop()
+            if vertex not in self.options:
+                self.options[vertex] = self._draw(vertex)
+                for option in self.options[vertex]:
+                    pending += [option] if isinstance(option, Vertex) else option.children()
+        self.alive = self._find_alive()
+
+    def _draw(self, vertex: Vertex) -> list[Sketch | Vertex]:
+        found: list[Sketch | Vertex] = []
+        for alternative in self._solver.alternatives(vertex):
+            if isinstance(alternative, Vertex):
+                found.append(alternative)
+            else:
+                found += self._sketches(alternative, vertex)
+        return found
+
+    def _sketches(self, shape: Shape, vertex: Vertex) -> list[Sketch]:
+        shapes = [shape]
+        for expand in EXPANSIONS:
+            shapes = [one for each in shapes for one in expand(each, self._solver)]
+        tidied = (self._solver.tidy(one, vertex.conflicts) for one in shapes)
+        return [sketch(one, self._solver.vertex, self._formats) for one in tidied if one is not None]
+
+    def _find_alive(self) -> frozenset[Vertex]:
+        """The least set of vertices that have a finite value: all others wait for one another."""
+        waiting: dict[Vertex, set[Vertex]] = {}
+        for vertex, options in self.options.items():
+            for option in options:
+                for child in [option] if isinstance(option, Vertex) else option.children():
+                    waiting.setdefault(child, set()).add(vertex)
+        alive: set[Vertex] = set()
+        pending = list(self.options)
+        while pending:
+            vertex = pending.pop()
+            if vertex not in alive and any(map(self._lives(alive), self.options[vertex])):
+                alive.add(vertex)
+                pending.extend(waiting.get(vertex, ()))
+        return frozenset(alive)
+
+    def _lives(self, alive: set[Vertex]):  # type: ignore[no-untyped-def]
+        def lives(option: Sketch | Vertex) -> bool:
+            return option in alive if isinstance(option, Vertex) else bool(living_types(option, alive))
+
+        return lives
+
+    def reasons(self, vertex: Vertex) -> tuple[Residual, ...]:
+        """Keywords that contradict each other, so that nothing satisfies a vertex."""
+        pending, seen = [vertex], {vertex}
+        while pending:
+            one = pending.pop(0)
+            for conflict in one.conflicts:
+                if conflict:
+                    return conflict
+            for option in self.options.get(one, ()):
+                children = [option] if isinstance(option, Vertex) else list(option.children())
+                for child in children:
+                    if child not in seen and child not in self.alive:
+                        seen.add(child)
+                        pending.append(child)
+        return ()
+
+
+def living_types(option: Sketch, alive: set[Vertex] | frozenset[Vertex]) -> list[str]:
+    """The types of a sketch of which there is a value; of listed values, `enum`."""
+    if option.values is not None:
+        return ["enum"]
+    return [name for name in option.types if _has_value(option, name, alive)]
+
+
+def _has_value(option: Sketch, name: str, alive: set[Vertex] | frozenset[Vertex]) -> bool:
+    if name == "object":
+        required = option.object.get("required", ())
+        return all(option.properties[one] in alive for one in required)
+    if name == "array":
+        least = option.array.get("minItems", 0)
+        items = option.items is None or option.items in alive
+        first = all(one in alive for one in option.prefix[:least])
+        return first and (items or least <= len(option.prefix))
+    return True

@@ -1,0 +1,105 @@
+"""Divides the names that are not declared into cells: by which patterns of which layer match them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gemma_structured.schema.normalize.facets import Layer, together
+from gemma_structured.schema.normalize.regex.determinize import language
+from gemma_structured.schema.normalize.regex.eliminate import pattern_of
+from gemma_structured.schema.normalize.regex.names import matches
+from gemma_structured.schema.normalize.regex.syntax import RegexError
+from gemma_structured.schema.normalize.strings import grammar_pattern, other_than
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gemma_structured.schema.normalize.node import Conj
+    from gemma_structured.schema.normalize.regex.dfa import Dfa
+
+__all__ = ["Cells", "cells"]
+
+_MAX_CELLS: Final = 32
+
+
+@dataclass(slots=True)
+class Cells:
+    """Patterns no two of which match the same name, and what all other names are held to.
+
+    Attributes:
+        patterns: By pattern, what the value of such a property satisfies.
+        rest: What the value of any other property satisfies.
+        lost: Keywords that could not be kept.
+    """
+
+    patterns: dict[str, Conj] = field(default_factory=dict)
+    rest: Conj = ()
+    lost: tuple[str, ...] = ()
+
+
+def cells(layers: Sequence[Layer], named: Iterable[str]) -> Cells:
+    """Divide the names that are not declared.
+
+    Args:
+        layers: What is said of them.
+        named: The declared names, which no pattern of the result matches.
+    """
+    found = Cells()
+    for layer in layers:
+        found.rest = together(found.rest, layer.rest)
+    patterns = list(dict.fromkeys(p for layer in layers for p, _ in layer.patterns))
+    if not patterns:
+        return found
+    taken = [name for name in named if any(matches(pattern, name) for pattern in patterns)]
+    try:
+        _divide(found, layers, patterns, taken)
+    except RegexError:
+        return Cells(lost=("patternProperties", "additionalProperties", "propertyNames"))
+    return found
+
+
+def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], taken: list[str]) -> None:
+    if len(patterns) == 1 and not taken:
+        found.patterns[grammar_pattern(patterns[0])] = _value(layers, frozenset(patterns))
+        return
+    allowed = language(other_than(taken)) if taken else None
+    parts: list[tuple[frozenset[str], Dfa | None]] = [(frozenset(), allowed)]
+    for pattern in patterns:
+        matching = language(pattern)
+        divided: list[tuple[frozenset[str], Dfa | None]] = []
+        for inside, part in parts:
+            both = matching if part is None else part & matching
+            if not both.is_empty:
+                divided.append((inside | {pattern}, both))
+            outside = ~matching if part is None else part & ~matching
+            if not outside.is_empty:
+                divided.append((inside, outside))
+        parts = divided
+        if len(parts) > _MAX_CELLS:
+            raise RegexError("The patterns overlap in too many ways.")
+    for inside, part in parts:
+        if inside:
+            assert part is not None
+            found.patterns[_pattern(inside, part)] = _value(layers, inside)
+    if all(inside for inside, _ in parts):
+        found.rest = (False,)
+
+
+def _pattern(inside: frozenset[str], part: Dfa) -> str:
+    """The pattern of a cell: as it was written, if the cell is all that matches it."""
+    if len(inside) == 1:
+        (pattern,) = inside
+        if language(pattern) <= part:
+            return grammar_pattern(pattern)
+    return pattern_of(part)
+
+
+def _value(layers: Sequence[Layer], inside: frozenset[str]) -> Conj:
+    """What the value of a property satisfies whose name matches these patterns and no others."""
+    result: Conj = ()
+    for layer in layers:
+        said = [conj for pattern, conj in layer.patterns if pattern in inside]
+        for conj in said or [layer.rest]:
+            result = together(result, conj)
+    return result

@@ -1,0 +1,122 @@
+"""Numbers as keywords that a grammar enforces: bounds that it can write, steps that it can count."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from gemma_structured.schema.normalize.facets import exact
+
+if TYPE_CHECKING:
+    from gemma_structured.schema.normalize.facets import Numbers
+
+__all__ = ["number_keywords"]
+
+# llguidance reads bounds as doubles and integers of 64 bits, and writes them digit by digit.
+_MAX_BOUND: Final = Fraction(2**53)
+_MAX_INTEGER_BOUND: Final = Fraction(2**62)
+_INT64: Final = Fraction(2**63 - 1)
+_MIN_DIGIT: Final = Fraction(1, 10**40)
+_MAX_COEFFICIENT: Final = 1_000_000
+_NEIGHBOURS: Final = 8
+
+
+def number_keywords(numbers: Numbers, *, integer: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The keywords of a number, and the keywords that they do not say all of.
+
+    Args:
+        numbers: What is said of the number.
+        integer: Whether it is an integer; the range then has integers for bounds.
+    """
+    keywords: dict[str, Any] = {}
+    lost: list[str] = []
+    if numbers.low is not None:
+        bound, fits = _bound(numbers.low, down=True, integer=integer)
+        _put(keywords, "minimum", "exclusiveMinimum", bound, is_open=numbers.low_open and fits)
+        if not fits:
+            lost += ["minimum", "exclusiveMinimum"]
+    if numbers.high is not None:
+        bound, fits = _bound(numbers.high, down=False, integer=integer)
+        _put(keywords, "maximum", "exclusiveMaximum", bound, is_open=numbers.high_open and fits)
+        if not fits:
+            lost += ["maximum", "exclusiveMaximum"]
+    if numbers.step is not None:
+        step = _step(numbers.step)
+        if step is None:
+            lost.append("multipleOf")
+        else:
+            keywords["multipleOf"] = step
+    return keywords, tuple(lost)
+
+
+def _put(
+    keywords: dict[str, Any], closed: str, opened: str, bound: float | None, *, is_open: bool
+) -> None:
+    if bound is not None:
+        keywords[opened if is_open else closed] = bound
+
+
+def _bound(value: Fraction, *, down: bool, integer: bool) -> tuple[float | None, bool]:
+    """A bound as a number of JSON that is not tighter, and whether it is the same."""
+    if integer and value == _INT64 and not down:
+        return int(value), True  # what llguidance takes the double above it for
+    limit = _MAX_INTEGER_BOUND if integer else _MAX_BOUND
+    if abs(value) > limit:
+        return None, False
+    if value.denominator == 1:
+        whole = int(value)
+        if abs(whole) <= 2**53 or int(float(whole)) == whole:
+            return whole, True
+        return _outward(float(whole), value, down=down), False
+    if abs(value) < _MIN_DIGIT:
+        return (0 if (value > 0) == down else _outward(float(value), value, down=down)), False
+    number = float(value)
+    return (number, True) if exact(number) == value else (_outward(number, value, down=down), False)
+
+
+def _outward(number: float, value: Fraction, *, down: bool) -> float | None:
+    """The nearest double that is not inside the range."""
+    while (exact(number) > value) if down else (exact(number) < value):
+        number = math.nextafter(number, -math.inf if down else math.inf)
+    if 0 < abs(number) < _MIN_DIGIT:
+        return None
+    return int(number) if number.is_integer() else number
+
+
+def _step(step: Fraction) -> float | None:
+    """A number that llguidance reads as this step, which it does with errors of its own.
+
+    It multiplies by ten until no fraction is left; where rounding spoils that (as for 0.07), a double next
+    to the right one may come out right.
+    """
+    exponent = 0
+    while (step * 10**exponent).denominator != 1:
+        exponent += 1
+        if exponent > 15:  # noqa: PLR2004 - beyond the digits of a double
+            return None
+    coefficient = int(step * 10**exponent)
+    if coefficient > _MAX_COEFFICIENT:
+        return None
+    if exponent == 0:
+        return coefficient
+    low = high = float(step)
+    for _ in range(_NEIGHBOURS):
+        for number in (low, high):
+            if _as_read(number) == (coefficient, exponent):
+                return number
+        low, high = math.nextafter(low, 0), math.nextafter(high, math.inf)
+    return None
+
+
+def _as_read(number: float) -> tuple[int, int] | None:
+    exponent = 0
+    while math.modf(number)[0] != 0:
+        number *= 10
+        exponent += 1
+        if exponent > 20 or number > 2**32:  # noqa: PLR2004 - past what it can hold
+            return None
+    coefficient = int(number)
+    while exponent and coefficient % 10 == 0:
+        coefficient, exponent = coefficient // 10, exponent - 1
+    return coefficient, exponent

@@ -1,0 +1,184 @@
+"""A conjunction without alternatives: its types, and what it says of the values of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from gemma_structured.schema.normalize.facets import (
+    Arrays,
+    Contains,
+    Layer,
+    Numbers,
+    Objects,
+    Strings,
+    exact,
+    together,
+)
+from gemma_structured.schema.normalize.node import Conj, Node
+
+if TYPE_CHECKING:
+    from gemma_structured.schema.normalize.result import Residual
+    from gemma_structured.types import JsonValue
+
+__all__ = ["ALL_TYPES", "Shape", "atoms", "read_shape"]
+
+ALL_TYPES: Final = frozenset(
+    {"null", "boolean", "integer", "fraction", "string", "array", "object"}
+)
+"""The types, taken apart: a number is an integer or has a fraction."""
+
+_EMPTY_OBJECTS: Final = Objects(named={})
+
+
+def atoms(types: tuple[str, ...]) -> frozenset[str]:
+    """The types that JSON Schema's names stand for."""
+    return frozenset(
+        atom for name in types for atom in (("integer", "fraction") if name == "number" else (name,))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """A conjunction without alternatives.
+
+    Attributes:
+        types: Which types of values it admits.
+        values: The only values it admits, where they are listed.
+        excluded: Values that it does not admit.
+        conj: The nodes that it was read from.
+        sources: By keyword, where in the original schema it stands.
+        relaxed: Keywords of the original schema that it no longer says all of.
+    """
+
+    types: frozenset[str] = ALL_TYPES
+    values: tuple[JsonValue, ...] | None = None
+    excluded: tuple[JsonValue, ...] = ()
+    numbers: Numbers = field(default_factory=Numbers)
+    strings: Strings = field(default_factory=Strings)
+    arrays: Arrays = field(default_factory=Arrays)
+    objects: Objects = _EMPTY_OBJECTS
+    conj: Conj = ()
+    sources: dict[str, tuple[Residual, ...]] = field(default_factory=dict)
+    relaxed: tuple[Residual, ...] = ()
+
+    def meet(self, other: Shape) -> Shape:
+        """What is in both; values are to be looked through anew."""
+        sources = dict(self.sources)
+        for keyword, places in other.sources.items():
+            known = sources.get(keyword, ())
+            sources[keyword] = (*known, *(place for place in places if place not in known))
+        values = self.values if other.values is None else other.values
+        if self.values is not None and other.values is not None:
+            values = min(self.values, other.values, key=len)
+        return Shape(
+            types=self.types & other.types,
+            values=values,
+            excluded=(*self.excluded, *other.excluded),
+            numbers=self.numbers.meet(other.numbers),
+            strings=self.strings.meet(other.strings),
+            arrays=self.arrays.meet(other.arrays),
+            objects=self.objects.meet(other.objects),
+            conj=together(self.conj, other.conj),
+            sources=sources,
+            relaxed=tuple(dict.fromkeys((*self.relaxed, *other.relaxed))),
+        )
+
+    def relax(self, *keywords: str, **changes: Any) -> Shape:
+        """The same shape with something left out, and with the keywords named that said it."""
+        named = [place for keyword in keywords for place in self.sources.get(keyword, ())]
+        relaxed = tuple(dict.fromkeys((*self.relaxed, *named)))
+        return replace(self, relaxed=relaxed, **changes)
+
+
+def read_shape(node: Node) -> Shape:
+    """The shape of a node: of all its keywords but those that combine schemas."""
+    literal = node.get("not")
+    return Shape(
+        types=atoms(node["type"]) if "type" in node else ALL_TYPES,
+        values=tuple(node["enum"]) if "enum" in node else None,
+        excluded=tuple(literal.get("enum", ())) if isinstance(literal, Node) else (),
+        numbers=_numbers(node) if not _NUMBERS.isdisjoint(node) else Numbers(),
+        strings=_strings(node, literal),
+        arrays=_arrays(node) if not _ARRAYS.isdisjoint(node) else Arrays(),
+        objects=_objects(node) if not _OBJECTS.isdisjoint(node) else _EMPTY_OBJECTS,
+        conj=(node,),
+        sources={keyword: (node.origin.of(keyword),) for keyword in node},
+    )
+
+
+_NUMBERS: Final = frozenset(
+    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+)
+_ARRAYS: Final = frozenset(
+    {"prefixItems", "items", "minItems", "maxItems", "uniqueItems", "contains"}
+)
+_OBJECTS: Final = frozenset(
+    {"properties", "patternProperties", "additionalProperties", "propertyNames", "required"}
+    | {"minProperties", "maxProperties"}
+)
+_NONE: Final = Strings()
+
+
+def _numbers(node: Node) -> Numbers:
+    closed = Numbers(
+        low=exact(node["minimum"]) if "minimum" in node else None,
+        high=exact(node["maximum"]) if "maximum" in node else None,
+        step=exact(node["multipleOf"]) if "multipleOf" in node else None,
+    )
+    low, high = node.get("exclusiveMinimum"), node.get("exclusiveMaximum")
+    opened = Numbers(
+        low=None if low is None else exact(low),
+        low_open=low is not None,
+        high=None if high is None else exact(high),
+        high_open=high is not None,
+    )
+    return closed.meet(opened)
+
+
+def _strings(node: Node, literal: object) -> Strings:
+    refused = literal.get("pattern") if isinstance(literal, Node) else None
+    if refused is None and not {"minLength", "maxLength", "pattern", "format"} & node.keys():
+        return _NONE
+    return Strings(
+        least=node.get("minLength", 0),
+        most=node.get("maxLength"),
+        patterns=(node["pattern"],) if "pattern" in node else (),
+        refused=() if refused is None else (refused,),
+        formats=(node["format"],) if "format" in node else (),
+    )
+
+
+def _arrays(node: Node) -> Arrays:
+    contains: tuple[Contains, ...] = ()
+    if "contains" in node:
+        least, most = node.get("minContains", 1), node.get("maxContains")
+        contains = (Contains((node["contains"],), least, most),)
+    return Arrays(
+        prefix=tuple(_conj(schema) for schema in node.get("prefixItems", ())),
+        rest=_conj(node.get("items", True)),
+        least=node.get("minItems", 0),
+        most=node.get("maxItems"),
+        unique=node.get("uniqueItems", False) is True,
+        contains=contains,
+    )
+
+
+def _objects(node: Node) -> Objects:
+    patterns = tuple((p, _conj(schema)) for p, schema in node.get("patternProperties", {}).items())
+    layer = Layer(patterns, _conj(node.get("additionalProperties", True)))
+    named: dict[str, Conj] = {}
+    for name, schema in node.get("properties", {}).items():
+        named[name] = together(_conj(schema), layer.matching(name) or ())
+    return Objects(
+        named=named,
+        layers=(layer,) if patterns or layer.rest else (),
+        required=tuple(node.get("required", ())),
+        least=node.get("minProperties", 0),
+        most=node.get("maxProperties"),
+        names=_conj(node.get("propertyNames", True)),
+    )
+
+
+def _conj(schema: Node | bool) -> Conj:
+    return () if schema is True or schema == {} else (schema,)

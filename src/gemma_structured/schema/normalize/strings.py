@@ -1,0 +1,181 @@
+"""Strings as keywords that a grammar enforces: translated patterns, complements, formats, lengths."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from gemma_structured.schema.normalize.regex.charset import ANY, complement
+from gemma_structured.schema.normalize.regex.determinize import language
+from gemma_structured.schema.normalize.regex.eliminate import pattern_of
+from gemma_structured.schema.normalize.regex.parse import parse
+from gemma_structured.schema.normalize.regex.syntax import (
+    ANYTHING,
+    EMPTY,
+    Chars,
+    End,
+    Regex,
+    RegexError,
+    Start,
+    alt,
+    literal,
+    seq,
+)
+from gemma_structured.schema.normalize.regex.write import is_plain, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemma_structured.schema.normalize.facets import Strings
+    from gemma_structured.schema.normalize.formats import Format
+    from gemma_structured.schema.normalize.regex.dfa import Dfa
+    from gemma_structured.schema.normalize.shape import Shape
+
+__all__ = ["StringsError", "grammar_pattern", "one_pattern", "other_than", "string_keywords"]
+
+# Past this many characters llguidance no longer finds out whether a pattern leaves any text.
+_MAX_LEAST: Final = 32
+_MAX_LENGTH: Final = 2**31 - 1
+_MAX_TRIE: Final = 4000
+_MAX_TEXT: Final = 150
+
+
+class StringsError(Exception):
+    """Strings that no single pattern of a reasonable size describes."""
+
+
+@lru_cache(maxsize=1024)
+def grammar_pattern(pattern: str) -> str:
+    """A pattern that a grammar reads as ECMA-262 means the given one.
+
+    Raises:
+        RegexError: There is none of a reasonable size.
+    """
+    tree = parse(pattern)
+    return write(tree) if is_plain(tree) else pattern_of(language(pattern))
+
+
+@lru_cache(maxsize=256)
+def _refusing(pattern: str) -> str:
+    return pattern_of(~language(pattern))
+
+
+def other_than(texts: Sequence[str]) -> str:
+    """A pattern of every text but some.
+
+    Raises:
+        RegexError: It would be too large.
+    """
+    if sum(map(len, texts)) > _MAX_TRIE or max(map(len, texts)) > _MAX_TEXT:
+        raise RegexError("The texts are too long together.")
+    return write(seq([Start(), _differing(sorted(set(texts)), 0), End()]))
+
+
+def _differing(texts: list[str], depth: int) -> Regex:
+    """What differs from each of some texts that share their first characters."""
+    ended = any(len(text) == depth for text in texts)
+    following: dict[str, list[str]] = {}
+    for text in texts:
+        if len(text) > depth:
+            following.setdefault(text[depth], []).append(text)
+    options: list[Regex] = [] if ended else [EMPTY]
+    taken = tuple(sorted((ord(char), ord(char)) for char in following))
+    options.append(seq([Chars(complement(taken) if taken else ANY), ANYTHING]))
+    for char, rest in following.items():
+        options.append(seq([literal(char), _differing(rest, depth + 1)]))
+    return alt(options)
+
+
+def string_keywords(
+    strings: Strings, formats: dict[str, Format]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The keywords of a string, and the keywords that they do not say all of.
+
+    Args:
+        strings: What is said of the string.
+        formats: The formats that are asserted.
+    """
+    lost: list[str] = []
+    patterns: list[str] = []
+    least, most = strings.least, strings.most
+    for pattern in strings.patterns:
+        _add(patterns, lost, "pattern", lambda pattern=pattern: grammar_pattern(pattern))
+    for pattern in strings.refused:
+        _add(patterns, lost, "not", lambda pattern=pattern: _refusing(pattern))
+    if strings.without:
+        _add(patterns, lost, "not", lambda: other_than(strings.without))
+    for name in strings.formats:
+        found = formats.get(name)
+        if found is None:
+            continue
+        if found.loose:
+            lost.append("format")
+        if found.pattern:
+            _add(patterns, lost, "format", lambda found=found: grammar_pattern(found.pattern))
+        if found.most is not None:
+            most = found.most if most is None else min(most, found.most)
+    keywords: dict[str, Any] = {}
+    if patterns and least > _MAX_LEAST:
+        lost.append("minLength")
+        least = _MAX_LEAST
+    if least:
+        keywords["minLength"] = least
+    if most is not None and most <= _MAX_LENGTH:
+        keywords["maxLength"] = most
+    elif most is not None:
+        lost.append("maxLength")
+    if patterns:
+        keywords["pattern"] = patterns[0]
+        if patterns[1:]:
+            keywords["allOf"] = [{"type": "string", "pattern": pattern} for pattern in patterns[1:]]
+    return keywords, tuple(lost)
+
+
+def _add(patterns: list[str], lost: list[str], keyword: str, made: Any) -> None:
+    try:
+        pattern = made()
+    except RegexError:
+        lost.append(keyword)
+    else:
+        if pattern not in patterns:
+            patterns.append(pattern)
+
+
+def one_pattern(shapes: Sequence[Shape]) -> str:
+    """One pattern of the strings of some shapes.
+
+    Raises:
+        StringsError: There is none of a reasonable size.
+    """
+    try:
+        if len(shapes) == 1 and _is_one_pattern(shapes[0].strings) and shapes[0].values is None:
+            return shapes[0].strings.patterns[0]
+        found: Dfa | None = None
+        for shape in shapes:
+            one = _language(shape)
+            found = one if found is None else found | one
+        assert found is not None
+        return pattern_of(found)
+    except RegexError as error:
+        raise StringsError(str(error)) from None
+
+
+def _is_one_pattern(strings: Strings) -> bool:
+    bare = (strings.least, strings.most, strings.refused, strings.formats, strings.without)
+    return len(strings.patterns) == 1 and bare == (0, None, (), (), ())
+
+
+def _language(shape: Shape) -> Dfa:
+    if shape.values is not None:
+        texts = [write(literal(value)) for value in shape.values if isinstance(value, str)]
+        return language(f"^(?:{'|'.join(texts)})$")
+    strings = shape.strings
+    most = "" if strings.most is None else strings.most
+    found = language(f"^[\\s\\S]{{{strings.least},{most}}}$")
+    for pattern in strings.patterns:
+        found &= language(pattern)
+    for pattern in strings.refused:
+        found &= ~language(pattern)
+    if strings.without:
+        found &= language(other_than(strings.without))
+    return found
