@@ -93,7 +93,11 @@ class Model(ABC):
             SchemaError: The output type cannot be used; its path says where.
             InputError: An option or an example cannot be used.
         """
-        return Generator(self, _task(OutputType.of(output_type), options))
+        return self._generator(_task(OutputType.of(output_type), options))
+
+    def _generator(self, task: Task[T]) -> Generator[T]:
+        """What `compile` gives; a model of several models has a generator of its own."""
+        return Generator(self, task)
 
     def generate(
         self,
