@@ -124,8 +124,9 @@ class RaggedCache(Cache):
             The slot that has moved there, if one has.
         """
         last = len(self.lengths) - 1
-        if slot != last:
-            for layer in self._layers:
+        for layer in self._layers:
+            layer.clear(slot, self.lengths[slot] - self.bases[layer.window][slot])
+            if slot != last:
                 layer.move(last, slot, self.lengths[last] - self.bases[layer.window][last])
         for numbers in (self.lengths, *self.bases.values()):
             numbers[slot] = numbers[last]
@@ -342,19 +343,29 @@ class _RaggedLayer(CacheLayerMixin):
         """Copy a slot's first tokens out; `None` if the model never used this layer."""
         if self.keys is None or self.values is None:
             return None
+        if slot >= len(self.keys):  # it has no tokens and no memory yet
+            slot = tokens = 0
         return self.keys[slot, :, :tokens].clone(), self.values[slot, :, :tokens].clone()
 
     def move(self, source: int, target: int, tokens: int) -> None:
-        """Copy one slot over another."""
+        """Move a slot's first tokens to another slot."""
         for buffer in (self.keys, self.values):
-            if buffer is not None:
+            if buffer is not None and tokens:
                 buffer[target, :, :tokens] = buffer[source, :, :tokens]
+                buffer[source, :, :tokens] = 0
+
+    def clear(self, slot: int, tokens: int) -> None:
+        """Forget a slot's first tokens: not finite, they would show through the next row's mask."""
+        for buffer in (self.keys, self.values):
+            if buffer is not None and tokens:
+                buffer[slot, :, :tokens] = 0
 
     def shift(self, slot: int, count: int, used: int) -> None:
         """Drop a slot's oldest tokens."""
         for buffer in (self.keys, self.values):
             if buffer is not None:
                 buffer[slot, :, : used - count] = buffer[slot, :, count:used].clone()
+                buffer[slot, :, used - count : used] = 0
 
     def release(self) -> None:
         """Give the memory back."""
