@@ -1,0 +1,97 @@
+"""Fixtures of the decode room: one model of each kind of attention, and what a fresh forward says."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.testing.tiny_shapes import Architecture
+
+from gemma_structured.testing.tiny_shapes import SLIDING_WINDOW
+from gemma_structured.testing.tiny_shapes import Architecture as _Architecture
+
+LAW_MODELS = (*get_args(_Architecture), "mixtral_sliding", "gemma4_eager")
+"""Every architecture, and two that differ in how attention is masked."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `law_model_name` on every model."""
+    if "law_model_name" in metafunc.fixturenames:
+        metafunc.parametrize("law_model_name", LAW_MODELS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny models are fastest on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def model_for_law(
+    tiny_model: Callable[[Architecture], LoadedModel],
+) -> Callable[[str], PreTrainedModel]:
+    """Gives a model by its name in `LAW_MODELS`."""
+
+    @cache
+    def get(name: str) -> PreTrainedModel:
+        architecture, _, variant = name.partition("_")
+        if variant not in ("sliding", "eager"):
+            return tiny_model(name).model  # type: ignore[arg-type]
+        model = copy.deepcopy(tiny_model(architecture).model)  # type: ignore[arg-type]
+        if variant == "sliding":
+            model.config.sliding_window = SLIDING_WINDOW
+        else:
+            model.set_attn_implementation("eager")
+        return model
+
+    return get
+
+
+@pytest.fixture
+def law_model(
+    law_model_name: str, model_for_law: Callable[[str], PreTrainedModel]
+) -> PreTrainedModel:
+    """Each model in turn."""
+    return model_for_law(law_model_name)
+
+
+@pytest.fixture(scope="session")
+def fresh_logits() -> Callable[[PreTrainedModel, Sequence[int]], Tensor]:
+    """Gives `[tokens, vocab]`: what transformers says of some tokens without any cache."""
+
+    @lru_cache(maxsize=64)
+    def compute(model: PreTrainedModel, token_ids: tuple[int, ...]) -> Tensor:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([token_ids]), use_cache=False).logits
+        return logits[0].float()
+
+    def get(model: PreTrainedModel, token_ids: Sequence[int]) -> Tensor:
+        return compute(model, tuple(token_ids))
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def random_ids() -> Callable[[PreTrainedModel, int, int], list[int]]:
+    """Gives so many random token ids of a model's vocabulary."""
+
+    def get(model: PreTrainedModel, count: int, seed: int) -> list[int]:
+        generator = torch.Generator().manual_seed(seed)
+        vocab_size = model.config.get_text_config(decoder=True).vocab_size
+        return torch.randint(vocab_size, (count,), generator=generator).tolist()
+
+    return get
