@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import ValidationError
 
 from gemma_structured.exceptions import OutputValidationError
+from gemma_structured.parsing.pydantic_issues import pydantic_issues
+from gemma_structured.parsing.schema_issues import schema_issues
+from gemma_structured.parsing.strict_json import EXACT_DIGITS, read_json
+from gemma_structured.schema.ecma import MatchBudgetError
 from gemma_structured.schema.json_schema import JsonSchema
-from gemma_structured.types import Issue, JsonValue
+from gemma_structured.types import Issue
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
     from gemma_structured.schema.output_type import OutputType
+    from gemma_structured.schema.terms import Choice, Lark, Regex
 
 __all__ = ["validate"]
 
@@ -22,46 +29,92 @@ T = TypeVar("T")
 def validate(output_type: OutputType[T], text: str, *, context: object = None) -> T:
     """Turn a model's text into the value that it stands for.
 
+    Nothing is repaired. Of JSON, the schema is checked in full by its own draft, formats and
+    ECMA-262 patterns included, whatever a grammar has enforced before; then Pydantic reads the
+    text.
+
     Args:
         output_type: What was asked for.
         text: The whole answer.
         context: Handed to Pydantic's validators as `info.context`.
 
+    Returns:
+        The value; for a `JsonSchema` plain JSON, for a `Regex`, `Choice` or `Lark` the text.
+
     Raises:
         OutputValidationError: It is not that; `issues` holds everything that is wrong.
+        LoadError: A Lark grammar must be checked and llguidance is not installed.
     """
     term = output_type.term
     if not isinstance(term, JsonSchema):
-        if not term.matches(text):
-            issue = Issue(message=term._expectation(), found=text[:200], source="grammar")
-            raise OutputValidationError(text=text, issues=[issue])
+        _check_text(term, text)
         return cast("T", text)
+    read = read_json(text)
+    if read.issues:
+        raise OutputValidationError(text=text, issues=read.issues)
     try:
-        value: JsonValue = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        issue = Issue(message=f"not JSON: {error}", source="syntax")
-        raise OutputValidationError(text=text, issues=[issue]) from None
-    issues = [
-        Issue(
-            path=tuple(error.absolute_path),
-            message=error.message,
-            found=json.dumps(error.instance)[:200],
-            keyword=str(error.validator),
-        )
-        for error in output_type.validator.iter_errors(value)
-    ]
-    if output_type.adapter is None and not issues:
-        return cast("T", value)
+        issues = schema_issues(output_type.validator.iter_errors(cast("Any", read.value)))
+    except RecursionError:
+        issues = [Issue(message="is nested too deeply to be checked", keyword="depth")]
+    adapter = output_type.adapter
+    if adapter is None:
+        if issues:
+            raise OutputValidationError(text=text, issues=issues)
+        return cast("T", read.value)
     try:
-        if not issues and output_type.adapter is not None:
-            return output_type.adapter.validate_json(text, context=context)
+        exactly = read.long_fractions and output_type.reads_decimals
+        output = _read_exactly(adapter, text, context, exactly=exactly)
     except ValidationError as error:
-        issues = [
-            Issue(path=each["loc"], message=each["msg"], keyword=each["type"], source="pydantic")
-            for each in error.errors()
-        ]
-    raise OutputValidationError(text=text, issues=issues)
+        issues += _new(pydantic_issues(error, read.value), issues)
+        raise OutputValidationError(text=text, issues=issues) from None
+    if issues:
+        raise OutputValidationError(text=text, issues=issues)
+    return output
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+def _check_text(term: Regex | Choice | Lark, text: str) -> None:
+    try:
+        text.encode()
+        if term.matches(text):
+            return
+        message = term.expectation
+    except UnicodeEncodeError:
+        message = "holds half a surrogate pair"
+    except MatchBudgetError:
+        message = "cannot be checked in bounded time"
+    found = text if len(text) <= 200 else f"{text[:199]}…"  # noqa: PLR2004 - what an issue shows
+    issue = Issue(message=message, found=found, expected=repr(term)[:200], source="grammar")
+    raise OutputValidationError(text=text, issues=[issue])
+
+
+def _read_exactly(adapter: TypeAdapter[T], text: str, context: object, *, exactly: bool) -> T:
+    """Let Pydantic read the text.
+
+    Args:
+        adapter: Pydantic's reader.
+        text: The JSON.
+        context: For its validators.
+        exactly: Whether long fractions go in as strings: Pydantic reads a number by way of a
+            double, and a string digit by digit.
+    """
+    if exactly:
+        written = json.loads(text, parse_float=lambda s: s if len(s) > EXACT_DIGITS else float(s))
+        try:
+            return adapter.validate_json(json.dumps(written), context=context)
+        except ValidationError:
+            pass
+    return adapter.validate_json(text, context=context)
+
+
+def _new(found: list[Issue], known: list[Issue]) -> list[Issue]:
+    """Those of Pydantic's issues that do not say again what the schema's say."""
+    places = {issue.path for issue in known}
+    closed = {issue.path for issue in known if issue.keyword == "additionalProperties"}
+
+    def is_known(issue: Issue) -> bool:
+        above = {issue.path[:length] for length in range(1, len(issue.path) + 1)}
+        if places & above or (() in places and not issue.path and issue.keyword != "value_error"):
+            return True
+        return issue.keyword == "extra_forbidden" and issue.path[:-1] in closed
+
+    return [issue for issue in found if not is_known(issue)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jsonschema import (
     Draft3Validator,
@@ -76,12 +76,12 @@ class Dialect:
     name: str
     uri: str
     validator_class: type[Validator]
-    specification: Specification[JsonValue]
+    specification: Specification[Any]
     ref_hides_siblings: bool
 
 
 def _dialect(
-    name: str, validator: type[Validator], specification: Specification[JsonValue], *, old: bool
+    name: str, validator: type[Validator], specification: Specification[Any], *, old: bool
 ) -> Dialect:
     uri = str(validator.META_SCHEMA.get("$id") or validator.META_SCHEMA["id"])
     return Dialect(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, Secret, SecretBytes, SecretStr
 from pydantic_core import to_jsonable_python
 
-from gemma_structured.types import JsonValue
-
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
+
+    from gemma_structured.types import JsonValue
 
 __all__ = ["input_form"]
 
@@ -30,24 +30,11 @@ def input_form(value: object) -> JsonValue:
     """
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, Enum):
-        return input_form(value.value)
-    if isinstance(value, str | int | float):
-        return cast("JsonValue", to_jsonable_python(value))
-    if isinstance(value, Decimal):
-        return _decimal(value)
-    if isinstance(value, RootModel):
-        return input_form(value.root)
-    if isinstance(value, BaseModel):
-        return _model(value)
-    if isinstance(value, Secret | SecretStr | SecretBytes):
-        return input_form(value.get_secret_value())
+    for kinds, write in _WRITERS:
+        if isinstance(value, kinds):
+            return write(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _dataclass(value)
-    if isinstance(value, Mapping):
-        return {_key(key): input_form(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [input_form(item) for item in value]
     return cast("JsonValue", to_jsonable_python(value))
 
 
@@ -103,3 +90,23 @@ def _decimal(value: Decimal) -> JsonValue:
         return int(value)
     number = float(value)
     return number if Decimal(repr(number)) == value else format(value, "f")
+
+
+def _list(value: Any) -> JsonValue:
+    return [input_form(item) for item in value]
+
+
+def _mapping(value: Mapping[object, object]) -> JsonValue:
+    return {_key(key): input_form(item) for key, item in value.items()}
+
+
+_WRITERS: Final[tuple[tuple[type | tuple[type, ...], Callable[[Any], JsonValue]], ...]] = (
+    (Enum, lambda member: input_form(member.value)),
+    ((str, int, float), to_jsonable_python),
+    (Decimal, _decimal),
+    (RootModel, lambda model: input_form(model.root)),
+    (BaseModel, _model),
+    ((Secret, SecretStr, SecretBytes), lambda secret: input_form(secret.get_secret_value())),
+    (Mapping, _mapping),
+    ((list, tuple, set, frozenset), _list),
+)

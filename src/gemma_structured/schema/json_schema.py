@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
@@ -68,7 +68,7 @@ class JsonSchema(Term[JsonValue]):
             dialect: Its draft, where it is not the one that `$schema` names.
         """
         made = cls.__new__(cls)
-        made._set(value, dialect or _dialect_of(value))
+        cls._set(made, value, dialect or _dialect_of(value))
         return made
 
     @property
@@ -169,7 +169,7 @@ def _dialect_of(value: Schema) -> Dialect:
 def _transform(schema: Schema, path: Path, fn: Callable[[Path, Schema], Schema]) -> Schema:
     if isinstance(schema, bool):
         return fn(path, schema)
-    rebuilt = dict(schema)
+    rebuilt: dict[str, Any] = dict(schema)
     for step, child in children(schema):
         if not isinstance(child, dict | bool):
             continue
@@ -179,11 +179,10 @@ def _transform(schema: Schema, path: Path, fn: Callable[[Path, Schema], Schema])
         if not rest:
             rebuilt[keyword] = new
             continue
-        container = rebuilt[keyword]
+        container: Any = rebuilt[keyword]
         if container is schema[keyword]:
-            container = dict(container) if isinstance(container, dict) else list(container)  # type: ignore[arg-type]
-            rebuilt[keyword] = container
-        container[rest[0]] = new  # type: ignore[index]
+            container = rebuilt[keyword] = container.copy()
+        container[rest[0]] = new
     return fn(path, rebuilt)
 
 

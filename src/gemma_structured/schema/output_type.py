@@ -36,7 +36,7 @@ class OutputType(Term[T], Generic[T]):
     out by the model; computed fields are not asked for.
     """
 
-    __slots__ = ("_adapter", "_name", "_term", "_validator")
+    __slots__ = ("_adapter", "_decimals", "_name", "_term", "_validator")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class OutputType(Term[T], Generic[T]):
         self._name = name
         self._adapter = adapter
         self._validator: Validator | None = None
+        self._decimals: bool | None = None
 
     @overload
     @classmethod
@@ -95,6 +96,13 @@ class OutputType(Term[T], Generic[T]):
     def adapter(self) -> TypeAdapter[T] | None:
         """What turns the JSON into the Python value; `None` for terms."""
         return self._adapter
+
+    @property
+    def reads_decimals(self) -> bool:
+        """Whether a `Decimal` is somewhere in the Python type."""
+        if self._decimals is None:
+            self._decimals = self._adapter is not None and _holds_decimal(self._adapter.core_schema)
+        return self._decimals
 
     @property
     def description(self) -> str | None:
@@ -197,6 +205,19 @@ def _read(spec: object) -> OutputType[Any]:
         return OutputType(term[0], name=term[1])
     schema, name, adapter = read_type(spec)
     return OutputType(schema, name=name, adapter=adapter)
+
+
+def _holds_decimal(core_schema: object) -> bool:
+    pending: list[object] = [core_schema]
+    while pending:
+        here = pending.pop()
+        if isinstance(here, dict):
+            if here.get("type") == "decimal":
+                return True
+            pending.extend(here.values())
+        elif isinstance(here, list | tuple):
+            pending.extend(here)
+    return False
 
 
 _CACHE: OutputTypeCache[OutputType[Any]] = OutputTypeCache()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemma_structured.exceptions import SchemaError
-from gemma_structured.types import JsonValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
     from gemma_structured.schema.json_schema import JsonSchema
+    from gemma_structured.types import JsonValue
 
 __all__ = ["in_declared_order"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
@@ -30,8 +30,8 @@ class References:
     def __init__(self, value: Schema, dialect: Dialect) -> None:
         self._value = value
         self._dialect = dialect
-        resource = dialect.specification.create_resource(value)
-        self._root: Resolver[JsonValue] = REGISTRY.resolver_with_root(resource)
+        resource: Any = dialect.specification.create_resource(value)
+        self._root: Resolver[Any] = REGISTRY.resolver_with_root(resource)
 
     def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> Schema:
         """The schema that a reference in the schema at `base` leads to.
@@ -68,11 +68,12 @@ class References:
                 return None
         return found
 
-    def _resolver_at(self, base: tuple[str | int, ...]) -> Resolver[JsonValue]:
+    def _resolver_at(self, base: tuple[str | int, ...]) -> Resolver[Any]:
         """The resolver of a place: an `$id` on the way changes what references are relative to."""
-        resolver, here = self._root, self._value
+        resolver = self._root
+        here: Any = self._value
         for part in base:
-            here = here[part]  # type: ignore[index,assignment]
+            here = here[part]
             if isinstance(here, dict) and isinstance(here.get("$id", here.get("id")), str):
                 resource = self._dialect.specification.create_resource(here)
                 resolver = resolver.in_subresource(resource)

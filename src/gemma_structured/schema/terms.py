@@ -54,8 +54,9 @@ class _TextTerm(Term[str]):
         """The same constraint on a string, in JSON Schema."""
         raise NotImplementedError
 
-    def _expectation(self) -> str:
-        """What a wrong string is told."""
+    @property
+    def expectation(self) -> str:
+        """What is wrong with a text that does not match."""
         raise NotImplementedError
 
     def __get_pydantic_core_schema__(
@@ -71,7 +72,7 @@ class _TextTerm(Term[str]):
 
         def check(value: object) -> object:
             if not isinstance(value, str) or not self.matches(value):
-                raise ValueError(self._expectation())
+                raise ValueError(self.expectation)
             return value
 
         return core_schema.no_info_after_validator_function(check, schema)
@@ -114,7 +115,9 @@ class Regex(_TextTerm):
     def _keywords(self) -> dict[str, Any]:
         return {"pattern": f"^(?:{self.pattern})$"}
 
-    def _expectation(self) -> str:
+    @property
+    def expectation(self) -> str:
+        """What is wrong with a text that does not match."""
         return f"does not match {self.pattern!r:.200}"
 
 
@@ -154,7 +157,9 @@ class Choice(_TextTerm):
     def _keywords(self) -> dict[str, Any]:
         return {"enum": list(self.options)}
 
-    def _expectation(self) -> str:
+    @property
+    def expectation(self) -> str:
+        """What is wrong with a text that does not match."""
         return f"is not one of {', '.join(map(repr, self.options)):.200}"
 
 
@@ -193,7 +198,9 @@ class Lark(_TextTerm):
     def _keywords(self) -> dict[str, Any]:
         return {LARK_KEYWORD: self.source}
 
-    def _expectation(self) -> str:
+    @property
+    def expectation(self) -> str:
+        """What is wrong with a text that does not match."""
         return "does not follow its Lark grammar"
 
 

@@ -1,15 +1,16 @@
 r"""What Pydantic reads from a string, as patterns where JSON Schema says otherwise.
 
 `format: date-time` demands an offset and allows a leap second; Python's `datetime` does neither,
-and `timedelta` is written with units that `format: duration` refuses. So these types are asked for by
-patterns that hold exactly what Pydantic reads and writes.
+and `timedelta` is written with units that `format: duration` refuses. So these types are asked for
+by patterns that hold exactly what Pydantic reads and writes.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from gemma_structured.types import JsonValue
+if TYPE_CHECKING:
+    from gemma_structured.types import JsonValue
 
 __all__ = [
     "COMPLEX",

@@ -14,7 +14,7 @@ from gemma_structured.schema.json_schema import JsonSchema, Path, Schema
 from gemma_structured.schema.key_schema import key_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue
     from pydantic_core import core_schema
@@ -184,7 +184,7 @@ class TypeSchemaGenerator(GenerateJsonSchema):
         return generated
 
     @contextmanager
-    def _reading_by_name(self, config: Mapping[str, Any]) -> Iterator[None]:
+    def _reading_by_name(self, config: Mapping[str, Any]) -> Generator[None]:
         names = bool(config.get("validate_by_name") or config.get("populate_by_name"))
         self._by_name.append(names)
         try:
@@ -196,7 +196,7 @@ class TypeSchemaGenerator(GenerateJsonSchema):
         self,
         field: core_schema.ModelField | core_schema.DataclassField | core_schema.TypedDictField,
     ) -> None:
-        alias = field.get("validation_alias")
+        alias: Any = field.get("validation_alias")
         if not isinstance(alias, list) or self._by_name[-1]:
             return
         paths = alias if alias and isinstance(alias[0], list) else [alias]

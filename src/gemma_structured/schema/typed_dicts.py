@@ -56,7 +56,8 @@ def _modern(spec: Any, done: dict[object, Any]) -> Any:
 def _rebuilt(old: Any, done: dict[object, Any]) -> Any:
     if old in done:
         return done[old]
-    new: Any = typing_extensions.TypedDict(old.__name__, {})  # type: ignore[misc]
+    make: Any = typing_extensions.TypedDict
+    new = make(old.__name__, {})
     done[old] = new
     fields: dict[str, Any] = {}
     required: set[str] = set()

@@ -1,29 +1,42 @@
-"""Validates against a `JsonSchema`: jsonschema, with the keywords corrected that it gets wrong."""
+"""Validates against a `JsonSchema`: jsonschema, with the keywords corrected that it gets wrong.
+
+Patterns are ECMA-262 and matched in bounded time, multiples are exact, equality is that of JSON
+(`1` is `1.0` and not `true`), and every format is checked.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
+from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from jsonschema import ValidationError
 from jsonschema.validators import extend
 
-from gemma_structured.schema.ecma import EcmaRegex
+from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
+from gemma_structured.schema.equality import EnumCache, instance_key
+from gemma_structured.schema.evaluated import evaluated_keys, undeclared_keys
 from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.lark_text import LarkText
 from gemma_structured.schema.terms import LARK_KEYWORD
+from gemma_structured.types import JsonValue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from jsonschema.protocols import Validator
 
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.schema.json_schema import JsonSchema
-    from gemma_structured.types import JsonValue
 
-__all__ = ["compile_validator", "instance_key", "validator_class"]
+__all__ = ["UNDECIDED", "compile_validator", "validator_class"]
+
+UNDECIDED: Final = "cannot be told in bounded time"
+"""The message of an error for a pattern that takes too long to match."""
+
+Errors = Iterator[ValidationError]
+Schema = dict[str, JsonValue]
 
 
 def compile_validator(schema: JsonSchema) -> Validator:
@@ -35,61 +48,115 @@ def compile_validator(schema: JsonSchema) -> Validator:
 
 @lru_cache(maxsize=16)
 def validator_class(dialect: Dialect) -> type[Validator]:
-    """The class of jsonschema for a draft with ECMA-262 patterns and a linear `uniqueItems`."""
-    return extend(
-        dialect.validator_class,
-        {
-            "pattern": _pattern,
-            "patternProperties": _pattern_properties,
-            "uniqueItems": _unique_items,
-            LARK_KEYWORD: _lark,
-        },
-    )
+    """The class of jsonschema for a draft, with the corrections of this module."""
+    corrected: dict[str, Callable[..., Errors]] = {
+        "additionalProperties": _additional_properties,
+        "const": _const,
+        "enum": _enum,
+        "format": _format,
+        "multipleOf": _multiple_of,
+        "divisibleBy": _multiple_of,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "unevaluatedProperties": _unevaluated_properties,
+        "uniqueItems": _unique_items,
+    }
+    known = dialect.validator_class.VALIDATORS
+    used = {keyword: check for keyword, check in corrected.items() if keyword in known}
+    made = extend(dialect.validator_class, used | {LARK_KEYWORD: _lark})  # type: ignore[no-untyped-call]
+    return cast("type[Validator]", made)
 
 
-def instance_key(value: JsonValue) -> str:
-    """Text that two JSON values share exactly if JSON Schema takes them for equal.
-
-    `1` and `1.0` are, `1` and `true` are not, and the order of keys means nothing.
-    """
-    return json.dumps(_integers(value), sort_keys=True, ensure_ascii=True)
-
-
-def _integers(value: JsonValue) -> JsonValue:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_integers(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _integers(item) for key, item in value.items()}
-    return value
-
-
-def _pattern(
-    validator: Validator, pattern: str, instance: JsonValue, _schema: JsonValue
-) -> Iterator[ValidationError]:
-    if validator.is_type(instance, "string") and not EcmaRegex.of(pattern).search(instance):  # type: ignore[arg-type]
-        yield ValidationError(f"does not match {pattern!r:.200}")
+def _pattern(_: Validator, pattern: str, instance: JsonValue, _schema: Schema) -> Errors:
+    if not isinstance(instance, str):
+        return
+    try:
+        if not EcmaRegex.of(pattern).search(instance):
+            yield ValidationError(f"does not match {pattern!r:.200}")
+    except MatchBudgetError:
+        yield ValidationError(UNDECIDED)
 
 
 def _pattern_properties(
-    validator: Validator,
-    patterns: dict[str, JsonValue],
-    instance: JsonValue,
-    _schema: JsonValue,
-) -> Iterator[ValidationError]:
+    validator: Any, patterns: dict[str, JsonValue], instance: JsonValue, _schema: Schema
+) -> Errors:
     if not isinstance(instance, dict):
         return
     for pattern, subschema in patterns.items():
         regex = EcmaRegex.of(pattern)
-        for key, item in instance.items():
-            if regex.search(key):
-                yield from validator.descend(item, subschema, path=key, schema_path=pattern)  # type: ignore[attr-defined]
+        try:
+            matched = [key for key in instance if regex.search(key)]
+        except MatchBudgetError:
+            yield ValidationError(UNDECIDED)
+            continue
+        for key in matched:
+            yield from validator.descend(instance[key], subschema, path=key, schema_path=pattern)
 
 
-def _unique_items(
-    _validator: Validator, unique: object, instance: JsonValue, _schema: JsonValue
-) -> Iterator[ValidationError]:
+def _additional_properties(
+    validator: Any, additional: JsonValue, instance: JsonValue, schema: Schema
+) -> Errors:
+    if not isinstance(instance, dict):
+        return
+    try:
+        extra = undeclared_keys(instance, schema)
+    except MatchBudgetError:
+        yield ValidationError(UNDECIDED)
+        return
+    if isinstance(additional, dict):
+        for key in extra:
+            yield from validator.descend(instance[key], additional, path=key)
+    elif additional is False and extra:
+        yield ValidationError("has keys that are not declared")
+
+
+def _unevaluated_properties(
+    validator: Any, unevaluated: JsonValue, instance: JsonValue, schema: Schema
+) -> Errors:
+    if not isinstance(instance, dict):
+        return
+    try:
+        known = evaluated_keys(validator, instance, schema)
+    except MatchBudgetError:
+        yield ValidationError(UNDECIDED)
+        return
+    for key, value in instance.items():
+        if key in known:
+            continue
+        if unevaluated is False:
+            yield ValidationError("has keys that are not declared")
+            return
+        yield from validator.descend(value, unevaluated, path=key, schema_path=key)
+
+
+def _format(validator: Any, name: str, instance: JsonValue, _schema: Schema) -> Errors:
+    try:
+        if validator.format_checker is None or validator.format_checker.conforms(instance, name):
+            return
+    except MatchBudgetError:
+        yield ValidationError(UNDECIDED)
+        return
+    yield ValidationError(f"is not a {name!r:.100}")
+
+
+def _multiple_of(_: Validator, step: float, instance: JsonValue, _schema: Schema) -> Errors:
+    if isinstance(instance, bool) or not isinstance(instance, int | float):
+        return
+    if (Fraction(repr(instance)) / Fraction(repr(step))).denominator != 1:
+        yield ValidationError(f"is not a multiple of {step}")
+
+
+def _enum(_: Validator, options: JsonValue, instance: JsonValue, _schema: Schema) -> Errors:
+    if not isinstance(options, list) or instance_key(instance) not in _OPTIONS.keys_of(options):
+        yield ValidationError("is not one of the allowed values")
+
+
+def _const(_: Validator, const: JsonValue, instance: JsonValue, _schema: Schema) -> Errors:
+    if instance_key(const) != instance_key(instance):
+        yield ValidationError("is not the only allowed value")
+
+
+def _unique_items(_: Validator, unique: object, instance: JsonValue, _schema: Schema) -> Errors:
     if unique is not True or not isinstance(instance, list):
         return
     first: dict[str, int] = {}
@@ -100,12 +167,11 @@ def _unique_items(
             return
 
 
-def _lark(
-    _validator: Validator, source: object, instance: JsonValue, _schema: JsonValue
-) -> Iterator[ValidationError]:
-    if (
-        isinstance(source, str)
-        and isinstance(instance, str)
-        and not LarkText.of(source).matches(instance)
-    ):
+def _lark(_: Validator, source: object, instance: JsonValue, _schema: Schema) -> Errors:
+    if not isinstance(source, str) or not isinstance(instance, str):
+        return
+    if not LarkText.of(source).matches(instance):
         yield ValidationError("does not follow its Lark grammar")
+
+
+_OPTIONS: Final = EnumCache()

@@ -16,7 +16,6 @@ from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.ecma.cost import backtracking_cost
 from gemma_structured.schema.ecma.matcher import MatchBudgetError, PositionMatcher
 from gemma_structured.schema.ecma.parser import parse
-from gemma_structured.schema.ecma.width import longest_text
 
 __all__ = ["EcmaRegex", "MatchBudgetError"]
 
@@ -80,11 +79,6 @@ class EcmaRegex:
         if backtracking_cost(self._node, len(text), anchored=True) <= _CHEAP:
             return self._full.find(text) is not None
         return PositionMatcher(text, self._holds).fullmatch(self._node)
-
-    @property
-    def longest(self) -> int | None:
-        """How many characters a text can have in which the pattern matches; `None` is no limit."""
-        return longest_text(self._node)
 
     def _holds(self, source: str, char: str) -> bool:
         regex, known = self._atoms.setdefault(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gemma_structured.schema.formats.checker import format_checker
+from gemma_structured.schema.formats.checker import FORMATS, format_checker
 
-__all__ = ["format_checker"]
+__all__ = ["FORMATS", "format_checker"]

@@ -1,4 +1,4 @@
-"""Which formats each draft defines, and the checks behind them.
+"""The formats, and the checks behind them.
 
 jsonschema's own are too wide (every text with an `@` is an e-mail address), depend on what else is
 installed, and some backtrack; these are none of that.
@@ -7,7 +7,6 @@ installed, and some backtrack; these are none of that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
@@ -39,19 +38,36 @@ from gemma_structured.schema.formats.uri import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemma_structured.schema.dialect import Dialect
 
-__all__ = ["format_checker"]
-
-_Check = Callable[[str], bool]
+__all__ = ["FORMATS", "format_checker"]
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _RELATIVE_POINTER: Final = re.compile(r"(?:0|[1-9][0-9]*)(?:#|(?:/(?:[^~/]|~[01])*)*)")
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _HEX_COLOR: Final = re.compile("#(?:[0-9A-Fa-f]{3}){1,2}")
 _COLOR_NAMES: Final = frozenset(
-    "aqua black blue fuchsia gray green lime maroon navy olive orange purple red silver teal "
-    "white yellow".split()
+    [
+        "aqua",
+        "black",
+        "blue",
+        "fuchsia",
+        "gray",
+        "green",
+        "lime",
+        "maroon",
+        "navy",
+        "olive",
+        "orange",
+        "purple",
+        "red",
+        "silver",
+        "teal",
+        "white",
+        "yellow",
+    ]
 )
 
 
@@ -71,63 +87,49 @@ def _matches(pattern: re.Pattern[str], text: str) -> bool:
     return pattern.fullmatch(text) is not None
 
 
-_DRAFT_4: Final[dict[str, _Check]] = {
+FORMATS: Final[dict[str, Callable[[str], bool]]] = {
+    "date": is_date,
     "date-time": is_date_time,
+    "duration": is_duration,
     "email": is_email,
     "hostname": is_hostname,
-    "ipv4": is_ipv4,
-    "ipv6": is_ipv6,
-    "regex": _is_regex,
-    "uri": is_uri,
-}
-_DRAFT_3: Final[dict[str, _Check]] = {
-    "color": _is_color,
-    "date": is_date,
-    "date-time": is_date_time,
-    "email": is_email,
-    "host-name": is_hostname,
-    "ip-address": is_ipv4,
-    "ipv6": is_ipv6,
-    "regex": _is_regex,
-    "time": is_clock_time,
-    "uri": is_uri,
-}
-_DRAFT_6: Final[dict[str, _Check]] = _DRAFT_4 | {
-    "json-pointer": partial(_matches, _POINTER),
-    "uri-reference": is_uri_reference,
-    "uri-template": is_uri_template,
-}
-_DRAFT_7: Final[dict[str, _Check]] = _DRAFT_6 | {
-    "date": is_date,
     "idn-email": is_idn_email,
     "idn-hostname": is_idn_hostname,
+    "ipv4": is_ipv4,
+    "ipv6": is_ipv6,
     "iri": is_iri,
     "iri-reference": is_iri_reference,
+    "json-pointer": partial(_matches, _POINTER),
+    "regex": _is_regex,
     "relative-json-pointer": partial(_matches, _RELATIVE_POINTER),
     "time": is_time,
-}
-_DRAFT_2019: Final[dict[str, _Check]] = _DRAFT_7 | {
-    "duration": is_duration,
+    "uri": is_uri,
+    "uri-reference": is_uri_reference,
+    "uri-template": is_uri_template,
     "uuid": partial(_matches, _UUID),
 }
-_BY_DRAFT: Final = {
-    "draft-03": _DRAFT_3,
-    "draft-04": _DRAFT_4,
-    "draft-06": _DRAFT_6,
-    "draft-07": _DRAFT_7,
-    "2019-09": _DRAFT_2019,
-    "2020-12": _DRAFT_2019,
+"""Format name → whether a text is of that format, as draft 2020-12 defines it."""
+_DRAFT_3: Final[dict[str, Callable[[str], bool]]] = {
+    "color": _is_color,
+    "host-name": is_hostname,
+    "ip-address": is_ipv4,
+    "time": is_clock_time,
 }
 
 
 @lru_cache(maxsize=16)
 def format_checker(dialect: Dialect) -> FormatChecker:
-    """What checks the formats that a draft defines; all others are annotations."""
+    """What checks formats under a draft. Formats that no draft defines are annotations.
+
+    Formats of later drafts are checked under earlier ones too: who writes `"format": "date"` in a
+    schema of draft 4 means a date.
+    """
     checker = FormatChecker(())
-    for name, check in _BY_DRAFT[dialect.name].items():
+    known = FORMATS | _DRAFT_3 if dialect.name == "draft-03" else FORMATS
+    for name, check in known.items():
         checker.checks(name)(partial(_holds, check))
     return checker
 
 
-def _holds(check: _Check, instance: object) -> bool:
+def _holds(check: Callable[[str], bool], instance: object) -> bool:
     return check(instance) if isinstance(instance, str) else True

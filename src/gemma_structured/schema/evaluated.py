@@ -1,0 +1,81 @@
+"""Which keys of an object its schema speaks of, for those keywords that are about the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from referencing.jsonschema import lookup_recursive_ref
+
+from gemma_structured.schema.ecma import EcmaRegex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemma_structured.types import JsonValue
+
+__all__ = ["evaluated_keys", "undeclared_keys"]
+
+_ALL_KEYS: Final = ("additionalProperties", "unevaluatedProperties")
+
+
+def undeclared_keys(instance: dict[str, JsonValue], schema: dict[str, JsonValue]) -> list[str]:
+    """The keys that neither `properties` nor `patternProperties` of a schema name.
+
+    Raises:
+        MatchBudgetError: A pattern cannot be matched in bounded time.
+    """
+    properties, patterns = schema.get("properties"), schema.get("patternProperties")
+    named: set[str] = set(properties) if isinstance(properties, dict) else set()
+    regexes = [EcmaRegex.of(pattern) for pattern in patterns] if isinstance(patterns, dict) else []
+    return [
+        key
+        for key in instance
+        if key not in named and not any(regex.search(key) for regex in regexes)
+    ]
+
+
+def evaluated_keys(validator: Any, instance: dict[str, JsonValue], schema: JsonValue) -> set[str]:
+    """The keys that a schema, or one that it applies and that holds, speaks of.
+
+    Args:
+        validator: A validator whose resolver stands at the schema.
+        instance: The object.
+        schema: The schema with `unevaluatedProperties`.
+
+    Raises:
+        MatchBudgetError: A pattern cannot be matched in bounded time.
+    """
+    if not isinstance(schema, dict):
+        return set()
+    known = set(instance) - set(undeclared_keys(instance, schema))
+    for branch, resolver in _applied(validator, instance, schema):
+        below = validator.evolve(schema=branch, _resolver=resolver)
+        if below.is_valid(instance):
+            everything = isinstance(branch, dict) and any(key in branch for key in _ALL_KEYS)
+            known |= set(instance) if everything else evaluated_keys(below, instance, branch)
+    return set(instance) if "additionalProperties" in schema else known
+
+
+def _applied(
+    validator: Any, instance: dict[str, JsonValue], schema: dict[str, JsonValue]
+) -> Iterator[tuple[JsonValue, Any]]:
+    """The schemas that a schema applies to the same object, each with its resolver."""
+    resolver = validator._resolver  # noqa: SLF001 - jsonschema has no public way
+    for keyword in ("$ref", "$dynamicRef"):
+        ref = schema.get(keyword)
+        if isinstance(ref, str):
+            found = resolver.lookup(ref)
+            yield found.contents, found.resolver
+    if "$recursiveRef" in schema:
+        outermost = lookup_recursive_ref(resolver)
+        yield cast("JsonValue", outermost.contents), outermost.resolver
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        branches = schema.get(keyword)
+        yield from ((b, resolver) for b in (branches if isinstance(branches, list) else ()))
+    dependent = schema.get("dependentSchemas")
+    if isinstance(dependent, dict):
+        yield from ((each, resolver) for key, each in dependent.items() if key in instance)
+    if "if" in schema:
+        holds = validator.evolve(schema=schema["if"]).is_valid(instance)
+        names = ("if", "then") if holds else ("else",)
+        yield from ((schema[name], resolver) for name in names if name in schema)
