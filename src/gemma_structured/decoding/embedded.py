@@ -19,7 +19,6 @@ from gemma_structured.decoding.load_options import LoadOptions
 from gemma_structured.decoding.loaded_model import LoadedModel, from_transformers
 from gemma_structured.decoding.loader import load_weights
 from gemma_structured.decoding.quiet import quiet_transformers
-from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,15 +54,7 @@ def load_embedded(
         LoadError: A missing extra, another file than expected, no room or no permission in the
             cache, or what `load_model` raises.
     """
-    options = options or LoadOptions()
-    folder = embedded_folder(cache_dir, progress=progress)
-    try:
-        return _load(folder, options)
-    except LoadError:
-        if model_cache.is_intact(folder, thorough=True):
-            raise  # the files are what was written: the fault lies elsewhere
-    embedded_folder(cache_dir, progress=progress)
-    return _load(folder, options)
+    return _load(embedded_folder(cache_dir, progress=progress), options or LoadOptions())
 
 
 def embedded_folder(cache_dir: str | Path | None = None, *, progress: bool = True) -> Path:

@@ -37,6 +37,10 @@ _SCALARS = {
 """The metadata types of a fixed size, as `struct` formats."""
 
 _STRING, _ARRAY = 8, 9
+
+_UNPACKED = frozenset({0, 1, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14, 30})
+"""The block types that are unpacked here: plain floats, Q4_0 to Q8_0 and the K kinds."""
+
 _ALIGNMENT = 32
 _VERSION = 3
 ROWS_AT_A_TIME = 8_192
@@ -133,16 +137,27 @@ class GgufFile:
         return tensor, position + 4 + struct.calcsize(layout)
 
     def rows(self, tensor: GgufTensor) -> Iterator[np.ndarray]:
-        """Unpack a tensor to float32, some thousand rows at a time, so that memory stays low."""
+        """Unpack a tensor to float32, some thousand rows at a time, so that memory stays low.
+
+        Raises:
+            ValueError: Its data is not all there, or is packed in a way that `gguf` cannot unpack.
+        """
         import numpy as np  # noqa: PLC0415 - part of the extra `local`
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType  # noqa: PLC0415 - extra `embedded`
         from gguf.quants import dequantize  # noqa: PLC0415 - part of the extra `embedded`
 
-        kind = GGMLQuantizationType(tensor.block_type)
+        kind = GGMLQuantizationType(tensor.block_type)  # a ValueError where there is no such type
+        if kind not in _UNPACKED:
+            msg = f"The GGUF file packs {tensor.name!r} as {kind.name}, which is not supported."
+            raise ValueError(msg)
         elements, size = GGML_QUANT_SIZES[kind]
         *leading, row_length = tensor.shape
         row_count = prod(leading)
-        row_bytes = row_length // elements * size
+        blocks, rest = divmod(row_length, elements)
+        row_bytes = blocks * size
+        if rest or not blocks or row_count * row_bytes > len(self._data) - tensor.offset:
+            msg = f"The GGUF file is damaged: the data of {tensor.name!r} is not all there."
+            raise ValueError(msg)
         for first in range(0, row_count, ROWS_AT_A_TIME):
             count = min(ROWS_AT_A_TIME, row_count - first)
             packed = np.frombuffer(

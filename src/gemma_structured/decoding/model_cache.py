@@ -77,7 +77,7 @@ def ensure(folder: Path, build: Callable[[Path], None], *, size: int) -> None:
         msg = f"Another process has been preparing {str(folder)!r} for {LOCK_TIMEOUT:.0f} s."
         raise LoadError(msg, hint=f"End it, or wait. {hint}") from error
     except OSError as error:
-        msg = f"The cache {str(folder.parent)!r} cannot be written: {error.strerror or error}."
+        msg = f"The cache {str(folder.parent)!r} cannot be written: {error}."
         raise LoadError(msg, hint=hint) from error
 
 
@@ -119,17 +119,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_intact(folder: Path, *, thorough: bool = False) -> bool:
-    """Whether a folder holds what was once written there.
-
-    Args:
-        folder: Its place in the cache.
-        thorough: Hash every byte, whatever the times say.
-    """
+def is_intact(folder: Path) -> bool:
+    """Whether a folder holds what was once written there."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         records = {str(name): dict(record) for name, record in manifest["files"].items()}
-        checks = [_check(folder / name, record, thorough) for name, record in records.items()]
+        checks = [_check(folder / name, record) for name, record in records.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
     if not checks or not all(intact for intact, _ in checks):
@@ -139,14 +134,13 @@ def is_intact(folder: Path, *, thorough: bool = False) -> bool:
     return True
 
 
-def _check(path: Path, record: dict[str, object], thorough: bool) -> tuple[bool, bool]:  # noqa: FBT001 - private
+def _check(path: Path, record: dict[str, object]) -> tuple[bool, bool]:
     """Whether a file is as recorded, and whether its time differs all the same."""
     status = path.stat()
     if status.st_size != record["size"]:
         return False, False
-    moved = status.st_mtime_ns != record["mtime_ns"]
-    if moved or thorough:
-        return _sha256(_all(path)) == record["sha256"], moved
+    if status.st_mtime_ns != record["mtime_ns"]:
+        return _sha256(_all(path)) == record["sha256"], True
     return _sha256(_sample(path, status.st_size)) == record["sample_sha256"], False
 
 
