@@ -23,6 +23,8 @@ GemmaStructuredError
 │   └── FallbackError             every model failed (also an ExceptionGroup: one cause a model)
 ├── OutputValidationError         the last attempt does not validate: text, issues, every attempt
 └── ToolError                     a tool that cannot be used or that failed
+    ├── ToolRetry                 raised by a tool: the model is to call it again, otherwise
+    └── ToolTimeoutError          a tool took longer than it may (also a TimeoutError)
 ```
 
 Messages say where, what was found, and what to do. They hold no document text, no model output and
@@ -60,6 +62,8 @@ __all__ = [
     "SchemaError",
     "TokenRejectedError",
     "ToolError",
+    "ToolRetry",
+    "ToolTimeoutError",
     "TransportError",
 ]
 
@@ -322,6 +326,14 @@ class OutputValidationError(GemmaStructuredError):
 
 class ToolError(GemmaStructuredError):
     """A tool that cannot be used or that failed."""
+
+
+class ToolRetry(ToolError):  # noqa: N818 - a request, not a failure
+    """Raise it in a tool to have the model call again: the message says what it must do better."""
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A tool took longer than it may."""
 
 
 def _rebuild(

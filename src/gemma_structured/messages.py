@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+import string
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["AssistantMessage", "Input", "Message", "SystemMessage", "UserMessage"]
+    from gemma_structured.types import JsonValue
+
+__all__ = [
+    "AssistantMessage",
+    "Input",
+    "Message",
+    "SystemMessage",
+    "ToolCall",
+    "ToolMessage",
+    "ToolReturn",
+    "UserMessage",
+    "new_call_id",
+]
+
+_CALL_ID_LENGTH = 9  # Mistral's templates take no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +53,77 @@ class UserMessage:
         return "\n\n".join(self.texts)
 
 
+def new_call_id() -> str:
+    """A fresh id that ties a tool's return to its call: nine letters and digits."""
+    alphabet = string.ascii_letters + string.digits
+    return "".join(secrets.choice(alphabet) for _ in range(_CALL_ID_LENGTH))
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for.
+
+    Attributes:
+        name: The tool's name.
+        written: The arguments as the model wrote them, in the terms of JSON.
+        id: Ties the return to the call.
+        typed: The arguments as values of the types that the tool's parameters have, once they are
+            validated.
+    """
+
+    name: str
+    written: Mapping[str, JsonValue]
+    id: str = field(default_factory=new_call_id)
+    typed: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def arguments(self) -> Mapping[str, object]:
+        """The typed arguments; the written ones where the call was not validated."""
+        return self.written if self.typed is None else self.typed
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturn:
+    """What a call came to.
+
+    Attributes:
+        name: The tool's name.
+        value: What it returned, or what went wrong, in the terms of JSON.
+        call_id: The call's id.
+        is_error: Whether it failed.
+    """
+
+    name: str
+    value: JsonValue
+    call_id: str
+    is_error: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """What the model said; `thinking` is the thought before it."""
+    """What the model said; `thinking` is the thought before it, `tool_calls` what it asks for."""
 
     text: str
     thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
-Message: TypeAlias = "SystemMessage | UserMessage | AssistantMessage"
+@dataclass(frozen=True, slots=True)
+class ToolMessage:
+    """What the calls of the assistant's last message came to."""
+
+    returns: tuple[ToolReturn, ...]
+
+    def __init__(self, *returns: ToolReturn) -> None:
+        object.__setattr__(self, "returns", returns)
+
+    @property
+    def text(self) -> str:
+        """The returns as one text, for those who look at it: a line each."""
+        return "\n".join(f"{each.name}: {each.value}" for each in self.returns)
+
+
+Message: TypeAlias = "SystemMessage | UserMessage | AssistantMessage | ToolMessage"
 Input: TypeAlias = "str | Sequence[Message]"
-"""A document, or a conversation that ends with the user."""
+"""A document, or a conversation that ends with the user (or, where tools are offered, with their
+returns)."""
