@@ -9,7 +9,7 @@ import httpx
 
 from gemma_structured.exceptions import InputError
 from gemma_structured.models.remote import RemoteModel, RemoteOptions
-from gemma_structured.remote.server import Server, secret_key
+from gemma_structured.remote.server import secret_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Unpack
 
-    from gemma_structured.remote.network import Timeouts
-    from gemma_structured.remote.retry import RetryPolicy
     from gemma_structured.types import JsonValue
 
 __all__ = ["OpenAICompatibleModel"]
@@ -38,10 +36,6 @@ class OpenAICompatibleModel(RemoteModel):
         base_url: Where the API is, such as `"http://localhost:8000/v1"`.
         api_key: Sent as a bearer token, where the server wants one.
         headers: Sent with every request.
-        timeouts: For single steps, such as opening a connection.
-        retry: When a failed request is sent again.
-        max_concurrency: Requests under way at once.
-        requests_per_minute: A rate that is kept to.
         **options: See `RemoteOptions`. `structured` is `"auto"` unless told.
 
     Attributes:
@@ -61,22 +55,16 @@ class OpenAICompatibleModel(RemoteModel):
         base_url: str,
         api_key: str | SecretStr | None = None,
         headers: Mapping[str, str] | None = None,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        max_concurrency: int = 32,
-        requests_per_minute: float | None = None,
         **options: Unpack[RemoteOptions],
     ) -> None:
-        server = Server(
-            base_url,
+        super().__init__(
+            name,
+            base_url=base_url,
             key=secret_key(api_key),
-            headers=headers,
-            timeouts=timeouts,
-            retry=retry,
-            max_concurrency=max_concurrency,
-            requests_per_minute=requests_per_minute,
+            headers=headers or {},
+            structured="auto",
+            options=options,
         )
-        super().__init__(name, server, "auto", options)
         self.is_remote = not _is_loopback(base_url)
 
 

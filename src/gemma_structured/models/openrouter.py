@@ -12,7 +12,7 @@ from gemma_structured.models.remote import RemoteModel, RemoteOptions
 from gemma_structured.remote.price_list import PriceList
 from gemma_structured.remote.pricing import Pricing, parse_endpoints, parse_models
 from gemma_structured.remote.routing import ProviderRouting
-from gemma_structured.remote.server import Server, secret_key
+from gemma_structured.remote.server import secret_key
 from gemma_structured.types import Deadline
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Unpack
 
-    from gemma_structured.remote.network import Timeouts
     from gemma_structured.remote.pricing import ModelInfo
-    from gemma_structured.remote.retry import RetryPolicy
     from gemma_structured.remote.wire import StructuredMode
     from gemma_structured.types import JsonValue
 
@@ -51,10 +49,6 @@ class OpenRouterModel(RemoteModel):
         base_url: Where the API is.
         app_title: What OpenRouter's dashboard calls the application.
         app_url: The application's address there.
-        timeouts: For single steps, such as opening a connection.
-        retry: When a failed request is sent again.
-        max_concurrency: Requests under way at once.
-        requests_per_minute: A rate that is kept to.
         **options: See `RemoteOptions`. `structured` is `"prompt"` unless told: JSON examples with a
             server-side JSON mode hang some providers of Gemma.
 
@@ -73,23 +67,17 @@ class OpenRouterModel(RemoteModel):
         base_url: str = "https://openrouter.ai/api/v1",
         app_title: str | None = None,
         app_url: str | None = None,
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        max_concurrency: int = 32,
-        requests_per_minute: float | None = None,
         **options: Unpack[RemoteOptions],
     ) -> None:
         named = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
-        server = Server(
-            base_url,
+        super().__init__(
+            name,
+            base_url=base_url,
             key=secret_key(api_key or os.environ.get("OPENROUTER_API_KEY")),
             headers={header: value for header, value in named.items() if value},
-            timeouts=timeouts,
-            retry=retry,
-            max_concurrency=max_concurrency,
-            requests_per_minute=requests_per_minute,
+            structured="prompt",
+            options=options,
         )
-        super().__init__(name, server, "prompt", options)
         self.fallback_models = tuple(fallback_models)
         self.routing = routing or ProviderRouting()
         self.reasoning: Reasoning | None = reasoning

@@ -13,6 +13,7 @@ from gemma_structured.remote.async_transport import AsyncTransport
 from gemma_structured.remote.call import Call
 from gemma_structured.remote.decode import JsonDecoder
 from gemma_structured.remote.errors import ErrorContext
+from gemma_structured.remote.server import Server
 from gemma_structured.remote.transport import Transport
 from gemma_structured.types import Deadline
 
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from pydantic import SecretStr
+
     from gemma_structured.budget import Budget
     from gemma_structured.driver import Task
     from gemma_structured.models.structured_modes import Structured
+    from gemma_structured.remote.network import Timeouts
     from gemma_structured.remote.pricing import Pricing
-    from gemma_structured.remote.server import Server
+    from gemma_structured.remote.retry import RetryPolicy
     from gemma_structured.remote.wire import StructuredMode
     from gemma_structured.types import JsonValue
 
@@ -49,6 +53,11 @@ class RemoteOptions(TypedDict, total=False):
         max_tokens: The most tokens of an answer where the task does not say; always sent.
         timeout: Seconds that one request may take in all, retries included, where the task does not
             say less.
+        timeouts: For single steps, such as opening a connection.
+        retry: When a failed request is sent again.
+        max_concurrency: Requests under way at once, in all threads and event loops; 32 unless told.
+        requests_per_minute: A rate that is kept to.
+        max_response_bytes: A longer answer is refused; 32 MiB unless told.
         extra: Further members of the request's JSON.
     """
 
@@ -58,6 +67,11 @@ class RemoteOptions(TypedDict, total=False):
     redact: Callable[[str], str] | None
     max_tokens: int
     timeout: float | None
+    timeouts: Timeouts
+    retry: RetryPolicy
+    max_concurrency: int
+    requests_per_minute: float | None
+    max_response_bytes: int
     extra: Mapping[str, JsonValue]
 
 
@@ -72,21 +86,39 @@ class RemoteModel(Model):
     stream_extra: Mapping[str, JsonValue] = {}
 
     def __init__(
-        self, name: str, server: Server, default: Structured, options: RemoteOptions
+        self,
+        name: str,
+        *,
+        base_url: str,
+        key: SecretStr | None,
+        headers: Mapping[str, str],
+        structured: Structured,
+        options: RemoteOptions,
     ) -> None:
+        if unknown := options.keys() - RemoteOptions.__annotations__.keys():
+            raise TypeError(f"Unknown options: {', '.join(sorted(unknown))}.")
         if not name:
             raise InputError("A remote model needs the name that its server knows it by.")
         self._name = name
-        self.server = server
+        self.server = Server(
+            base_url,
+            key=key,
+            headers=headers,
+            timeouts=options.get("timeouts"),
+            retry=options.get("retry"),
+            max_concurrency=options.get("max_concurrency", 32),
+            requests_per_minute=options.get("requests_per_minute"),
+            max_response_bytes=options.get("max_response_bytes", 32 * 1024 * 1024),
+        )
         self.budget = options.get("budget")
         self.price = options.get("price")
         self.redact = options.get("redact")
         self.max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
         self.timeout = options.get("timeout", 600.0)
         self.extra = dict(options.get("extra", {}))
-        self.modes = ModeLadder(options.get("structured", default), self.auto_modes)
-        self.transport = Transport(server)
-        self.async_transport = AsyncTransport(server)
+        self.modes = ModeLadder(options.get("structured", structured), self.auto_modes)
+        self.transport = Transport(self.server)
+        self.async_transport = AsyncTransport(self.server)
         if self.max_tokens < 1:
             raise InputError(f"max_tokens must be at least 1, not {self.max_tokens}.")
         Deadline.after(self.timeout)

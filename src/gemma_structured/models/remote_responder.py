@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.exceptions import GemmaStructuredError, InputError
-from gemma_structured.messages import AssistantMessage, SystemMessage, UserMessage
+from gemma_structured.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from gemma_structured.models.structured_modes import output_form
 from gemma_structured.prompting import build_messages
 from gemma_structured.remote.call import Call, Whole
@@ -19,7 +19,7 @@ from gemma_structured.remote.wire import ChatRequest
 from gemma_structured.types import Deadline, ModelResponse, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 
     from gemma_structured.driver import ModelRequest, Task
     from gemma_structured.messages import Message
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gemma_structured.remote.completion import Completion
     from gemma_structured.remote.pricing import Pricing
     from gemma_structured.remote.wire import StructuredMode
-    from gemma_structured.types import ModelDelta
+    from gemma_structured.types import JsonValue, ModelDelta
 
 __all__ = ["RemoteResponder"]
 
@@ -107,9 +107,10 @@ class RemoteResponder:
 
     def prompt(self, request: ModelRequest) -> str:
         """The messages as they will be sent, each under its role."""
-        roles = {SystemMessage: "system", UserMessage: "user", AssistantMessage: "assistant"}
-        messages = self._messages(request)
-        return "\n\n".join(f"[{roles[type(message)]}]\n{message.text}" for message in messages)
+        return "\n\n".join(
+            f"[{type(message).__name__.removesuffix('Message').lower()}]\n{message.text}"
+            for message in self._messages(request)
+        )
 
     def count_tokens(self, request: ModelRequest) -> int:
         """An upper bound of the prompt's tokens."""
@@ -236,7 +237,31 @@ def _redacted(message: Message, hook: Callable[[str], str]) -> Message:
     match message:
         case SystemMessage(text=text):
             return SystemMessage(hook(text))
-        case AssistantMessage(text=text):
-            return AssistantMessage(hook(text))
         case UserMessage(texts=texts):
             return UserMessage(*map(hook, texts))
+        case AssistantMessage(text=text, tool_calls=calls):
+            seen = [replace(call, written=_redacted_members(call.written, hook)) for call in calls]
+            return replace(message, text=hook(text), tool_calls=tuple(seen))
+        case ToolMessage(returns=returns):
+            return ToolMessage(
+                *(replace(one, value=_redacted_value(one.value, hook)) for one in returns)
+            )
+
+
+def _redacted_members(
+    members: Mapping[str, JsonValue], hook: Callable[[str], str]
+) -> dict[str, JsonValue]:
+    return {key: _redacted_value(value, hook) for key, value in members.items()}
+
+
+def _redacted_value(value: JsonValue, hook: Callable[[str], str]) -> JsonValue:
+    """The same value, with each text in it as the hook gives it back."""
+    match value:
+        case str():
+            return hook(value)
+        case list():
+            return [_redacted_value(item, hook) for item in value]
+        case dict():
+            return _redacted_members(value, hook)
+        case _:
+            return value

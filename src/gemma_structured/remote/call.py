@@ -104,9 +104,7 @@ class Exchange(Generic[R]):
             self._settle(usage)
         elif self._reservation is not None and not self.is_sent:
             self._reservation.cancel()
-        elif self._reservation is not None and isinstance(
-            error, APIStatusError | RefusalError | ContextLengthError
-        ):
+        elif self._reservation is not None and _is_free(error):
             self._reservation.release()
         call.failed_usage += usage
         if call.failed_usage.requests:
@@ -132,6 +130,12 @@ class Exchange(Generic[R]):
     def _settle(self, usage: Usage) -> None:
         if self._call.quote is not None and self._reservation is not None:
             self._call.quote.settle(self._reservation, usage)
+
+
+def _is_free(error: GemmaStructuredError) -> bool:
+    """Whether the server refused before the model wrote anything."""
+    refused = isinstance(error, APIStatusError | RefusalError | ContextLengthError)
+    return refused and not any(attempt.text for attempt in error.attempts)
 
 
 class Reader(Generic[R]):

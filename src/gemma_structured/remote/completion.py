@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from gemma_structured.exceptions import RefusalError, TransportError
 from gemma_structured.remote.errors import ErrorContext, WhitespaceFloodError, error_from_object
 from gemma_structured.remote.message import read_content, read_reasoning, read_usage
 from gemma_structured.remote.thoughts import ThoughtSplitter
+from gemma_structured.remote.tool_calls import ToolCallReader, WrittenCall
 from gemma_structured.types import Attempt, ModelDelta, Usage
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Completion:
         finish_reason: `stop` or `length`.
         usage: What it cost, as the server says.
         model_name: Who the server says answered.
+        tool_calls: The calls that the model asks for, in order.
     """
 
     text: str
@@ -63,6 +64,7 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     model_name: str | None
+    tool_calls: tuple[WrittenCall, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +83,7 @@ class Assembler:
     _aside: list[str] = field(default_factory=list[str])
     _refusal: list[str] = field(default_factory=list[str])
     _splitter: ThoughtSplitter = field(default_factory=ThoughtSplitter)
-    _calls: set[int] = field(default_factory=set[int])
+    _calls: ToolCallReader = field(default_factory=ToolCallReader)
     _finish: FinishReason | None = None
     _usage: Usage | None = None
     _model: str | None = None
@@ -140,6 +142,7 @@ class Assembler:
             finish_reason="length" if self._finish == "length" else "stop",
             usage=self._usage or Usage(requests=1),
             model_name=self._model,
+            tool_calls=tuple(call for _, call in sorted(self._calls.calls.items())),
         )
         return last, completion
 
@@ -175,7 +178,7 @@ class Assembler:
     def _take(self, message: Mapping[str, JsonValue]) -> ModelDelta | None:
         if isinstance(refusal := message.get("refusal"), str):
             self._refusal.append(refusal)
-        content, arguments = read_content(message), self._arguments(message)
+        content, arguments = read_content(message), self._calls.read(message)
         answer, aside = (arguments, content) if self.answer_in_tool else (content, arguments)
         self._aside.append(aside)
         split = self._splitter.feed(answer)
@@ -201,25 +204,6 @@ class Assembler:
         before = self._blank
         self._blank = before + leading if leading == len(text) else len(text) - len(text.rstrip())
         return before + leading > _BLANK_LIMIT or _FLOOD.search(text) is not None
-
-    def _arguments(self, message: Mapping[str, JsonValue]) -> str:
-        """The arguments of the tool calls in a message or piece; a second call on its own line."""
-        calls = message.get("tool_calls")
-        written: list[str] = []
-        for position, call in enumerate(calls if isinstance(calls, list) else []):
-            function = call.get("function") if isinstance(call, dict) else None
-            arguments = function.get("arguments") if isinstance(function, dict) else None
-            if isinstance(arguments, dict):
-                arguments = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-            index = call.get("index") if isinstance(call, dict) else None
-            number = index if isinstance(index, int) else position
-            if not isinstance(arguments, str) or not arguments:
-                continue
-            if self._calls and number not in self._calls:
-                written.append("\n")
-            self._calls.add(number)
-            written.append(arguments)
-        return "".join(written)
 
     def failed(self, error: ModelError) -> ModelError:
         """Put what there was of the answer, and what it cost, on the error."""

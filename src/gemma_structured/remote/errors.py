@@ -140,13 +140,13 @@ def error_from_object(
 
     Args:
         error: `code`, `message`, `metadata`, `availability`; each may be missing or of any type.
-        status: The HTTP status; below 400 where the object came inside a success.
+        status: The HTTP status; 200 where the object came inside a success.
         context: Where it was read.
     """
     metadata = _mapping(error.get("metadata"))
     availability = _mapping(error.get("availability"))
     kind = _text(metadata.get("error_type")) or _text(error.get("code")) or _text(error.get("type"))
-    status = status if status >= 400 else _status(error.get("code"), kind)  # noqa: PLR2004
+    status = _status(error.get("code"), kind) if 200 <= status < 300 else status  # noqa: PLR2004
     message = _text(error.get("message"))
     if (status == 403 and metadata.keys() & {"reasons", "flagged_input"}) or kind in _REFUSALS:  # noqa: PLR2004
         return RefusalError(

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from gemma_structured.exceptions import InputError
-from gemma_structured.messages import AssistantMessage, SystemMessage
+from gemma_structured.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from gemma_structured.remote.tool_calls import encode_call, encode_return
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ class ChatRequest:
         """
         body: dict[str, JsonValue] = {
             "model": self.model,
-            "messages": [_message(message) for message in self.messages],
+            "messages": [part for message in self.messages for part in _messages(message)],
             "max_tokens": self.max_tokens,
             **_sampling(self.sampling),
             **self.form.encode(),
@@ -125,7 +126,12 @@ class ChatRequest:
     @property
     def text(self) -> str:
         """All that the model is given to read, message after message."""
-        return "\n\n".join(message.text for message in self.messages)
+        texts: list[str] = []
+        for message in self.messages:
+            texts.append(message.text)
+            if isinstance(message, AssistantMessage):
+                texts += [json.dumps(dict(call.written)) for call in message.tool_calls]
+        return "\n\n".join(texts)
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -135,11 +141,20 @@ class ChatRequest:
         return size + _TOKENS_PER_MESSAGE * len(self.messages) + _TOKENS_PER_REQUEST
 
 
-def _message(message: Message) -> JsonValue:
-    if isinstance(message, SystemMessage):
-        return {"role": "system", "content": message.text}
-    role = "assistant" if isinstance(message, AssistantMessage) else "user"
-    return {"role": role, "content": message.text}
+def _messages(message: Message) -> list[JsonValue]:
+    """A message as the wire has it; the returns of several calls are a message each."""
+    match message:
+        case SystemMessage(text=text):
+            return [{"role": "system", "content": text}]
+        case UserMessage():
+            return [{"role": "user", "content": message.text}]
+        case AssistantMessage(text=text, tool_calls=()):
+            return [{"role": "assistant", "content": text}]
+        case AssistantMessage(text=text, tool_calls=calls):
+            asked: list[JsonValue] = [encode_call(call) for call in calls]
+            return [{"role": "assistant", "content": text or None, "tool_calls": asked}]
+        case ToolMessage(returns=returns):
+            return [encode_return(returned) for returned in returns]
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, JsonValue]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeOpenRouter", "Received"]
 
+_GLANCE: Final = 0.02
 _PRICING: Final = {"prompt": "0.00000007", "completion": "0.00000035", "request": "0"}
 
 
@@ -172,7 +174,7 @@ class FakeOpenRouter:
         path = target.removeprefix("/api/v1").partition("?")[0]
         received = Received(method=method, path=path, headers=headers, body=body)
         self.requests.append(received)
-        return await _write(writer, await self._respond(received))
+        return await _write(reader, writer, await self._respond(received))
 
     async def _respond(self, received: Received) -> Wire:
         if self.key is not None and received.headers.get("authorization") != f"Bearer {self.key}":
@@ -216,10 +218,24 @@ class FakeOpenRouter:
         return Raw(Wire(headers={"content-type": "application/json"}, steps=[body])).wire({})
 
 
-async def _write(writer: asyncio.StreamWriter, response: Wire) -> bool:
+async def _wait(reader: asyncio.StreamReader, seconds: float) -> None:
+    """Wait, unless the client hangs up.
+
+    Raises:
+        ConnectionError: It has.
+    """
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, _GLANCE))
+        if reader.at_eof():
+            raise ConnectionResetError
+
+
+async def _write(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, response: Wire
+) -> bool:
     """Write a response; say whether the connection may be used again."""
-    if response.delay:
-        await asyncio.sleep(response.delay)
+    await _wait(reader, response.delay)
     headers = dict(response.headers)
     if response.framing == "chunked":
         headers["transfer-encoding"] = "chunked"
@@ -240,7 +256,7 @@ async def _write(writer: asyncio.StreamWriter, response: Wire) -> bool:
             return False
         if isinstance(step, float | int):
             await writer.drain()
-            await asyncio.sleep(step)
+            await _wait(reader, step)
         elif step:
             writer.write(
                 b"%x\r\n%b\r\n" % (len(step), step) if response.framing == "chunked" else step
