@@ -46,7 +46,7 @@ def read_package() -> bytes:
 def _part(package: str, file: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
-        raise missing_extra(package)
+        raise missing_extra(package, "embedded")
     for location in spec.submodule_search_locations:
         path = Path(location, "data", file)
         if path.is_file():

