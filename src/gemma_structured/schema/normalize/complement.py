@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.schema.normalize.failing import FAILING, Failure
 from gemma_structured.schema.normalize.node import Node, Origin, Schema, all_of, any_of
-from gemma_structured.schema.normalize.shape import ALL_TYPES, atoms
+from gemma_structured.schema.normalize.kinds import ALL_TYPES, atoms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

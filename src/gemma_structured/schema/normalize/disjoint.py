@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.normalize.regex.determinize import language
-from gemma_structured.schema.normalize.regex.syntax import RegexError
-from gemma_structured.schema.validator import instance_key
+from gemma_structured.schema.normalize.kinds import value_key
+from gemma_structured.schema.normalize.lengths import is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,8 +58,8 @@ class Disjointness:
     def _apart(self, one: Shape, two: Shape, depth: int) -> bool:
         common = one.types & two.types
         if one.values is not None and two.values is not None:
-            keys = {instance_key(value) for value in one.values}
-            return all(instance_key(value) not in keys for value in two.values)
+            keys = {value_key(value) for value in one.values}
+            return all(value_key(value) not in keys for value in two.values)
         for listed, other in ((one, two), (two, one)):
             if listed.values is not None:
                 return all(
@@ -80,19 +79,7 @@ class Disjointness:
         )
 
     def _strings(self, one: Shape, two: Shape) -> bool:
-        both = one.strings.meet(two.strings)
-        if both.most is not None and both.least > both.most:
-            return True
-        if not one.strings.patterns or not two.strings.patterns:
-            return False
-        try:
-            return any(
-                (language(a) & language(b)).is_empty
-                for a in one.strings.patterns
-                for b in two.strings.patterns
-            )
-        except RegexError:
-            return False
+        return is_empty(one.strings.meet(two.strings))
 
     def _arrays(self, one: Shape, two: Shape, depth: int) -> bool:
         both = max(one.arrays.least, two.arrays.least)
@@ -101,7 +88,8 @@ class Disjointness:
             return True
         known = max(len(one.arrays.prefix), len(two.arrays.prefix)) + 1
         return any(
-            self.of(one.arrays.item(i), two.arrays.item(i), depth + 1) for i in range(min(both, known))
+            self.of(one.arrays.item(i), two.arrays.item(i), depth + 1)
+            for i in range(min(both, known))
         )
 
     def _objects(self, one: Shape, two: Shape, depth: int) -> bool:
@@ -110,5 +98,6 @@ class Disjointness:
         if most and len(required) > min(most):
             return True
         return any(
-            self.of(one.objects.value(name), two.objects.value(name), depth + 1) for name in required
+            self.of(one.objects.value(name), two.objects.value(name), depth + 1)
+            for name in required
         )

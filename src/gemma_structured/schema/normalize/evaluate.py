@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.schema.normalize.facets import exact
+from gemma_structured.schema.normalize.kinds import atoms, type_of, value_key
 from gemma_structured.schema.normalize.regex.names import matches
-from gemma_structured.schema.normalize.shape import atoms
-from gemma_structured.schema.validator import instance_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -17,21 +16,9 @@ if TYPE_CHECKING:
     from gemma_structured.schema.normalize.node import Node, Schema
     from gemma_structured.types import JsonValue
 
-__all__ = ["Evaluator", "type_of"]
+__all__ = ["Evaluator"]
 
 _MAX_DEPTH: Final = 60
-
-
-def type_of(value: JsonValue) -> str:
-    """The type of a value, numbers taken apart into integers and others."""
-    if isinstance(value, bool):
-        return "boolean"
-    if value is None:
-        return "null"
-    if isinstance(value, float):
-        return "integer" if value.is_integer() else "fraction"
-    names = {int: "integer", str: "string", list: "array"}
-    return names.get(type(value), "object")
 
 
 class Evaluator:
@@ -45,19 +32,21 @@ class Evaluator:
     def __init__(self, definition: Callable[[str], Schema], formats: FormatChecker | None) -> None:
         self._definition = definition
         self._formats = formats
-        self._depth = 0
+        self._open: set[tuple[int, int]] = set()
+        self._listed: dict[int, tuple[Node, frozenset[str]]] = {}
 
     def admits(self, schema: Schema, value: JsonValue) -> bool | None:
         """Whether a value satisfies a schema."""
         if isinstance(schema, bool):
             return schema
-        if self._depth > _MAX_DEPTH:
+        step = (id(schema), id(value))
+        if step in self._open or len(self._open) > _MAX_DEPTH:
             return None
-        self._depth += 1
+        self._open.add(step)
         try:
             return _all(self._verdicts(schema, value))
         finally:
-            self._depth -= 1
+            self._open.discard(step)
 
     def _verdicts(self, node: Node, value: JsonValue) -> Iterator[bool | None]:
         for keyword, check in _ANY_TYPE.items():
@@ -76,6 +65,12 @@ class Evaluator:
         for keyword, check in checks.items():
             if keyword in node:
                 yield check(self, node, value)
+
+    def listed(self, node: Node, value: JsonValue) -> bool:
+        known = self._listed.get(id(node))
+        if known is None:
+            known = self._listed[id(node)] = (node, frozenset(map(value_key, node["enum"])))
+        return value_key(value) in known[1]
 
     def conditional(self, node: Node, value: JsonValue) -> bool | None:
         condition = self.admits(node["if"], value)
@@ -110,7 +105,8 @@ class Evaluator:
         prefix = node.get("prefixItems", ())
         rest = node.get("items", True)
         return _all(
-            self.admits(prefix[i] if i < len(prefix) else rest, item) for i, item in enumerate(value)
+            self.admits(prefix[i] if i < len(prefix) else rest, item)
+            for i, item in enumerate(value)
         )
 
     def contains(self, node: Node, value: list[JsonValue]) -> bool | None:
@@ -157,7 +153,7 @@ def _dependent_required(_: Evaluator, n: Node, v: dict[str, JsonValue]) -> bool:
 
 _ANY_TYPE: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "type": lambda _, n, v: type_of(v) in atoms(n["type"]),
-    "enum": lambda _, n, v: instance_key(v) in {instance_key(one) for one in n["enum"]},
+    "enum": Evaluator.listed,
     "allOf": lambda e, n, v: _all(e.admits(one, v) for one in n["allOf"]),
     "anyOf": lambda e, n, v: _any(e.admits(one, v) for one in n["anyOf"]),
     "oneOf": Evaluator.one_of,
@@ -182,7 +178,7 @@ _STRING: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
 _ARRAY: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "minItems": lambda _, n, v: len(v) >= n["minItems"],
     "maxItems": lambda _, n, v: len(v) <= n["maxItems"],
-    "uniqueItems": lambda _, n, v: not n["uniqueItems"] or len({*map(instance_key, v)}) == len(v),
+    "uniqueItems": lambda _, n, v: not n["uniqueItems"] or len({*map(value_key, v)}) == len(v),
     "prefixItems": Evaluator.items,
     "items": Evaluator.items,
     "contains": Evaluator.contains,

@@ -41,7 +41,9 @@ class Numbers:
     def meet(self, other: Numbers) -> Numbers:
         """What is in both."""
         low, low_open = _tighter((self.low, self.low_open), (other.low, other.low_open), sign=1)
-        high, high_open = _tighter((self.high, self.high_open), (other.high, other.high_open), sign=-1)
+        high, high_open = _tighter(
+            (self.high, self.high_open), (other.high, other.high_open), sign=-1
+        )
         step = _common_multiple(self.step, other.step)
         return Numbers(low=low, low_open=low_open, high=high, high_open=high_open, step=step)
 

@@ -35,7 +35,9 @@ class Failure(NamedTuple):
 
     def refused(self, schema: Schema) -> Schema:
         """What does not satisfy a child; it is taken apart when it is reached."""
-        return not schema if isinstance(schema, bool) else Node({"not": schema}, Origin(*self.reason))
+        return (
+            not schema if isinstance(schema, bool) else Node({"not": schema}, Origin(*self.reason))
+        )
 
     def absent(self, name: str) -> dict[str, Any]:
         """Keywords of an object without a property."""

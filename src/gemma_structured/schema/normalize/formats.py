@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["DRAFT_3_TIME", "FORMATS", "Format"]
+__all__ = ["CLOCK_TIME", "FORMATS", "Format"]
 
 
 class Format(NamedTuple):
@@ -106,7 +106,9 @@ _UCS: Final = "".join(
         (0xE1000, 0xEFFFD),
     ]
 )
-_PRIVATE: Final = f"{chr(0xE000)}-{chr(0xF8FF)}{chr(0xF0000)}-{chr(0xFFFFD)}{chr(0x100000)}-{chr(0x10FFFD)}"
+_PRIVATE: Final = (
+    f"{chr(0xE000)}-{chr(0xF8FF)}{chr(0xF0000)}-{chr(0xFFFFD)}{chr(0x100000)}-{chr(0x10FFFD)}"
+)
 
 
 def _mailbox(extra: str) -> str:
@@ -124,6 +126,9 @@ _POINTER: Final = "(?:/(?:[^/~]|~[01])*)*"
 
 _HOSTNAME: Final = Format(_whole(rf"{_LABEL}(?:\.{_LABEL})*"), most=253)
 _IPV4_FORMAT: Final = Format(_whole(_IPV4))
+
+CLOCK_TIME: Final = "clock-time"
+"""What draft 3 means by `time`: without a zone."""
 
 FORMATS: Final[dict[str, Format]] = {
     "date": Format(_whole(_DATE)),
@@ -149,7 +154,6 @@ FORMATS: Final[dict[str, Format]] = {
     "host-name": _HOSTNAME,
     "ip-address": _IPV4_FORMAT,
     "color": Format("", loose=True),
+    CLOCK_TIME: Format(_whole(_CLOCK)),
 }
-"""By name. In draft 3, `time` is a clock time without a zone: see `DRAFT_3_TIME`."""
-
-DRAFT_3_TIME: Final = Format(_whole(_CLOCK))
+"""By name."""

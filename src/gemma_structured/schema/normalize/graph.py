@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from gemma_structured.schema.normalize.expand import EXPANSIONS
@@ -9,7 +10,6 @@ from gemma_structured.schema.normalize.sketch import Sketch, sketch
 from gemma_structured.schema.normalize.solve import Vertex
 
 if TYPE_CHECKING:
-    from gemma_structured.schema.normalize.formats import Format
     from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.schema.normalize.shape import Shape
     from gemma_structured.schema.normalize.solve import Solver
@@ -26,10 +26,9 @@ class Graph:
         alive: The vertices that some finite value satisfies.
     """
 
-    def __init__(self, root: Vertex, solver: Solver, formats: dict[str, Format]) -> None:
+    def __init__(self, root: Vertex, solver: Solver) -> None:
         self.root = root
         self._solver = solver
-        self._formats = formats
         self.options: dict[Vertex, list[Sketch | Vertex]] = {}
         pending = [root]
         while pending:
@@ -54,7 +53,7 @@ class Graph:
         for expand in EXPANSIONS:
             shapes = [one for each in shapes for one in expand(each, self._solver)]
         tidied = (self._solver.tidy(one, vertex.conflicts) for one in shapes)
-        return [sketch(one, self._solver.vertex, self._formats) for one in tidied if one is not None]
+        return [sketch(one, self._solver) for one in tidied if one is not None]
 
     def _find_alive(self) -> frozenset[Vertex]:
         """The least set of vertices that have a finite value: all others wait for one another."""
@@ -74,7 +73,9 @@ class Graph:
 
     def _lives(self, alive: set[Vertex]):  # type: ignore[no-untyped-def]
         def lives(option: Sketch | Vertex) -> bool:
-            return option in alive if isinstance(option, Vertex) else bool(living_types(option, alive))
+            return (
+                option in alive if isinstance(option, Vertex) else bool(living_types(option, alive))
+            )
 
         return lives
 
@@ -105,10 +106,20 @@ def living_types(option: Sketch, alive: set[Vertex] | frozenset[Vertex]) -> list
 def _has_value(option: Sketch, name: str, alive: set[Vertex] | frozenset[Vertex]) -> bool:
     if name == "object":
         required = option.object.get("required", ())
-        return all(option.properties[one] in alive for one in required)
+        least = option.object.get("minProperties", 0)
+        return all(option.properties[one] in alive for one in required) and (
+            least <= len(required) or least <= _most_properties(option, alive)
+        )
     if name == "array":
         least = option.array.get("minItems", 0)
         items = option.items is None or option.items in alive
         first = all(one in alive for one in option.prefix[:least])
         return first and (items or least <= len(option.prefix))
     return True
+
+
+def _most_properties(option: Sketch, alive: set[Vertex] | frozenset[Vertex]) -> float:
+    """How many properties an object may have."""
+    if option.rest is None or option.rest in alive or not alive.isdisjoint(option.patterns.values()):
+        return inf
+    return sum(one in alive for one in option.properties.values())

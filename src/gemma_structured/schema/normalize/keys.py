@@ -13,7 +13,7 @@ from gemma_structured.schema.normalize.regex.syntax import RegexError
 from gemma_structured.schema.normalize.strings import grammar_pattern, other_than
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gemma_structured.schema.normalize.node import Conj
     from gemma_structured.schema.normalize.regex.dfa import Dfa
@@ -38,12 +38,16 @@ class Cells:
     lost: tuple[str, ...] = ()
 
 
-def cells(layers: Sequence[Layer], named: Iterable[str]) -> Cells:
+def cells(layers: Sequence[Layer], named: Iterable[str], is_plain: Callable[[Conj], bool]) -> Cells:
     """Divide the names that are not declared.
 
+    A grammar takes a declared property whose name a pattern matches for one that satisfies both schemas,
+    which is right but costly, and endless where they are recursive.
+
     Args:
-        layers: What is said of them.
-        named: The declared names, which no pattern of the result matches.
+        layers: What is said of the names.
+        named: The declared names. No pattern of the result matches one, unless its values are plain.
+        is_plain: Whether values of a conjunction hold no others.
     """
     found = Cells()
     for layer in layers:
@@ -53,18 +57,30 @@ def cells(layers: Sequence[Layer], named: Iterable[str]) -> Cells:
         return found
     taken = [name for name in named if any(matches(pattern, name) for pattern in patterns)]
     try:
-        _divide(found, layers, patterns, taken)
+        _divide(found, layers, patterns, _Apart(taken, is_plain))
     except RegexError:
         return Cells(lost=("patternProperties", "additionalProperties", "propertyNames"))
     return found
 
 
-def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], taken: list[str]) -> None:
-    if len(patterns) == 1 and not taken:
-        found.patterns[grammar_pattern(patterns[0])] = _value(layers, frozenset(patterns))
-        return
-    allowed = language(other_than(taken)) if taken else None
-    parts: list[tuple[frozenset[str], Dfa | None]] = [(frozenset(), allowed)]
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """Declared names that patterns match."""
+
+    names: list[str]
+    is_plain: Callable[[Conj], bool]
+
+    def matching(self, part: Dfa) -> list[str]:
+        return [name for name in self.names if part.matches(name)]
+
+
+def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], apart: _Apart) -> None:
+    if len(patterns) == 1:
+        value = _value(layers, frozenset(patterns))
+        if not apart.names or apart.is_plain(value):
+            found.patterns[grammar_pattern(patterns[0])] = value
+            return
+    parts: list[tuple[frozenset[str], Dfa | None]] = [(frozenset(), None)]
     for pattern in patterns:
         matching = language(pattern)
         divided: list[tuple[frozenset[str], Dfa | None]] = []
@@ -81,13 +97,23 @@ def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], taken: l
     for inside, part in parts:
         if inside:
             assert part is not None
-            found.patterns[_pattern(inside, part)] = _value(layers, inside)
+            value = _value(layers, inside)
+            taken = [] if apart.is_plain(value) else apart.matching(part)
+            if taken and (part & language(other_than(taken))).is_empty:
+                continue
+            found.patterns[_pattern(inside, part, taken)] = value
     if all(inside for inside, _ in parts):
         found.rest = (False,)
 
 
-def _pattern(inside: frozenset[str], part: Dfa) -> str:
+def _pattern(inside: frozenset[str], part: Dfa, taken: list[str]) -> str:
     """The pattern of a cell: as it was written, if the cell is all that matches it."""
+    if taken:
+        return (
+            other_than(taken)
+            if part.is_everything
+            else pattern_of(part & language(other_than(taken)))
+        )
     if len(inside) == 1:
         (pattern,) = inside
         if language(pattern) <= part:

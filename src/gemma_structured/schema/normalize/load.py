@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.exceptions import SchemaError
@@ -12,7 +13,7 @@ from gemma_structured.schema.normalize.resolve import Place, Resolution
 from gemma_structured.types import pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from referencing import Registry
 
@@ -62,9 +63,16 @@ class Loader:
     Args:
         schema: The schema.
         registry: Schemas elsewhere that it may refer to.
+        formats: The formats that are asserted, and what each is called here; others are dropped.
     """
 
-    def __init__(self, schema: JsonSchema, registry: Registry[Any] | None = None) -> None:
+    def __init__(
+        self,
+        schema: JsonSchema,
+        registry: Registry[Any] | None = None,
+        formats: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._formats = formats
         self._resolution = Resolution(schema, registry)
         self._names: dict[tuple[int, str, tuple[str, ...]], str] = {}
         self._definitions: dict[str, _Definition] = {}
@@ -152,6 +160,14 @@ class Loader:
             into.setdefault("allOf", []).append(Node({"$ref": name}, Origin(place.parent.pointer)))
         else:
             into["$ref"] = name
+        return True
+
+    def _format(
+        self, argument: JsonValue, _v: dict[str, JsonValue], _p: Place, into: dict[str, Any]
+    ) -> bool:
+        name = self._formats.get(str(argument))
+        if name is not None:
+            into["format"] = name
         return True
 
     def _type(
@@ -244,6 +260,7 @@ _SPECIAL: Final[dict[str, Callable[..., bool]]] = {
     "$recursiveRef": Loader._reference,  # noqa: SLF001
     "type": Loader._type,  # noqa: SLF001
     "const": Loader._const,  # noqa: SLF001
+    "format": Loader._format,  # noqa: SLF001
     "enum": Loader._enum,  # noqa: SLF001
     "allOf": Loader._all_of,  # noqa: SLF001
     "items": Loader._items,  # noqa: SLF001
@@ -257,6 +274,6 @@ _SPECIAL: Final[dict[str, Callable[..., bool]]] = {
 
 
 def _safe(name: str) -> str:
-    return "".join(char if char.isascii() and (char.isalnum() or char in "_.-") else "_" for char in name)
-
-
+    return "".join(
+        char if char.isascii() and (char.isalnum() or char in "_.-") else "_" for char in name
+    )

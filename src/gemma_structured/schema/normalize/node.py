@@ -58,7 +58,9 @@ class Node(dict[str, Any]):
 
     def with_conditions(self, *conditions: Schema) -> Node:
         """The same node, and all of some more schemas."""
-        return Node({**self, "allOf": [*self.get("allOf", ()), *conditions]}, self.origin, self.relaxed)
+        return Node(
+            {**self, "allOf": [*self.get("allOf", ()), *conditions]}, self.origin, self.relaxed
+        )
 
 
 Schema: TypeAlias = "Node | bool"

@@ -9,7 +9,7 @@ from gemma_structured.schema.dialect import DEFAULT_DIALECT
 from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.normalize.emit import Emitter
-from gemma_structured.schema.normalize.formats import DRAFT_3_TIME, FORMATS, Format
+from gemma_structured.schema.normalize.formats import CLOCK_TIME, FORMATS
 from gemma_structured.schema.normalize.graph import Graph
 from gemma_structured.schema.normalize.limits import DEFAULT_LIMITS, Limits
 from gemma_structured.schema.normalize.load import Loader
@@ -52,11 +52,10 @@ def normalize(
     Raises:
         SchemaError: A reference leads nowhere or round in a circle, or nothing satisfies the schema.
     """
-    asserted = _formats(schema.dialect) if formats == "assertion" else {}
-    checker = format_checker(schema.dialect) if asserted else None
-    loader = Loader(schema, registry)
-    solver = Solver(loader, limits, checker)
-    graph = Graph(solver.vertex((loader.definition(loader.root),)), solver, asserted)
+    asserted = _asserted(schema.dialect) if formats == "assertion" else {}
+    loader = Loader(schema, registry, asserted)
+    solver = Solver(loader, limits, format_checker(DEFAULT_DIALECT))
+    graph = Graph(solver.vertex((loader.definition(loader.root),)), solver)
     if graph.root not in graph.alive:
         raise _unsatisfiable(graph)
     emitter = Emitter(graph)
@@ -68,13 +67,11 @@ def normalize(
     )
 
 
-def _formats(dialect: Dialect) -> dict[str, Format]:
+def _asserted(dialect: Dialect) -> dict[str, str]:
     """The formats that are asserted: those of the newest draft, and a draft's own beside them."""
     checked = format_checker(DEFAULT_DIALECT).checkers.keys() | format_checker(dialect).checkers.keys()
-    found = {name: form for name, form in FORMATS.items() if name in checked}
-    if dialect.name == "draft-03":
-        found["time"] = DRAFT_3_TIME
-    return found
+    names = {name: name for name in FORMATS if name in checked}
+    return names | {"time": CLOCK_TIME} if dialect.name == "draft-03" else names
 
 
 def _unsatisfiable(graph: Graph) -> SchemaError:

@@ -39,6 +39,7 @@ class Place:
         dialect: The draft in force.
         resolver: What its references are relative to; `None` while no identifier matters.
         dynamic: The base URIs on the way to it, outermost first, each once.
+        entered: Whether an identifier of its own is already counted in.
     """
 
     dialect: Dialect
@@ -46,6 +47,7 @@ class Place:
     prefix: str = ""
     resolver: Resolver[Any] | None = field(default=None, compare=False)
     dynamic: tuple[str, ...] = ()
+    entered: bool = field(default=False, compare=False)
 
     @property
     def pointer(self) -> str:
@@ -72,6 +74,7 @@ class Resolution:
 
     def __init__(self, schema: JsonSchema, registry: Registry[Any] | None) -> None:
         self._schema = schema
+        self._document: JsonValue = schema.value
         self._paths: dict[int, tuple[str | int, ...]] | None = None
         self.root = Place(schema.dialect)
         self._registry: Registry[Any] = REGISTRY if registry is None else REGISTRY.combine(registry)
@@ -80,19 +83,24 @@ class Resolution:
 
     def _identified(self, place: Place) -> Place:
         """The root's place with a resolver, once references are more than pointers."""
-        resource: Resource[Any] = Resource(
-            contents=self._schema.value, specification=self._schema.dialect.specification
-        )
+        specification = self._schema.dialect.specification
+        resource: Resource[Any] = Resource(contents=self._document, specification=specification)
         uri = resource.id() or ""
-        self._registry = self._registry.with_resource(uri, resource).crawl()
-        return replace(place, resolver=self._registry.resolver(uri), dynamic=(uri,))
+        try:
+            self._registry = self._registry.with_resource(uri, resource).crawl()
+        except TypeError:  # a boolean schema in a draft that has none
+            self._document = _without_booleans(self._document)
+            resource = Resource(contents=self._document, specification=specification)
+            self._registry = self._registry.with_resource(uri, resource).crawl()
+        return replace(place, resolver=self._registry.resolver(uri), dynamic=(uri,), entered=True)
 
     def enter(self, value: dict[str, JsonValue], place: Place) -> Place:
         """The place of a subschema itself: an identifier in it changes what references are relative to."""
-        if place.resolver is None or not place.path and not place.prefix:
+        if place.resolver is None or place.entered:
             return place
-        specification = place.dialect.specification
-        resource: Resource[Any] = Resource(contents=value, specification=specification)
+        resource: Resource[Any] = Resource(
+            contents=value, specification=place.dialect.specification
+        )
         if resource.id() is None:
             return place
         resolver = place.resolver.in_subresource(resource)
@@ -125,12 +133,15 @@ class Resolution:
             ) from None
         base = _base(resolver)
         path = self._path_of(contents)
+        if path is not None and self._document is not self._schema.value:
+            contents = _at(self._schema.value, path)
         target = Place(
             place.dialect,
             path or (),
             "" if path is not None else f"{base}#{ref.partition('#')[2]}",
             resolver,
             _entered(place.dynamic, base),
+            entered=True,
         )
         return contents, target
 
@@ -180,7 +191,7 @@ class Resolution:
     def _path_of(self, contents: JsonValue) -> tuple[str | int, ...] | None:
         if self._paths is None:
             self._paths = {}
-            pending: list[tuple[JsonValue, tuple[str | int, ...]]] = [(self._schema.value, ())]
+            pending: list[tuple[JsonValue, tuple[str | int, ...]]] = [(self._document, ())]
             while pending:
                 value, path = pending.pop()
                 if isinstance(value, dict | list):
@@ -194,6 +205,24 @@ def _base(resolver: Resolver[Any]) -> str:
     """The base URI of a resolver, which it tells only to what is looked up from there."""
     scope = next(iter(resolver.lookup(_METASCHEMA).resolver.dynamic_scope()), None)
     return "" if scope is None else scope[0]
+
+
+def _at(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
+    for step in path:
+        value = value[step]  # type: ignore[index,call-overload] - a path that was just walked
+    return value
+
+
+def _without_booleans(value: JsonValue) -> JsonValue:
+    """A copy with an object for each boolean: the same identifiers at the same places."""
+    if isinstance(value, bool):
+        return {}
+    if isinstance(value, dict):
+        return {
+            key: child if key == "$recursiveAnchor" else _without_booleans(child)
+            for key, child in value.items()
+        }
+    return [_without_booleans(child) for child in value] if isinstance(value, list) else value
 
 
 def _entered(dynamic: tuple[str, ...], uri: str) -> tuple[str, ...]:

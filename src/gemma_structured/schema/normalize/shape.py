@@ -15,27 +15,16 @@ from gemma_structured.schema.normalize.facets import (
     exact,
     together,
 )
+from gemma_structured.schema.normalize.kinds import ALL_TYPES, atoms, value_key
 from gemma_structured.schema.normalize.node import Conj, Node
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.types import JsonValue
 
-__all__ = ["ALL_TYPES", "Shape", "atoms", "read_shape"]
-
-ALL_TYPES: Final = frozenset(
-    {"null", "boolean", "integer", "fraction", "string", "array", "object"}
-)
-"""The types, taken apart: a number is an integer or has a fraction."""
+__all__ = ["Shape", "read_shape"]
 
 _EMPTY_OBJECTS: Final = Objects(named={})
-
-
-def atoms(types: tuple[str, ...]) -> frozenset[str]:
-    """The types that JSON Schema's names stand for."""
-    return frozenset(
-        atom for name in types for atom in (("integer", "fraction") if name == "number" else (name,))
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +35,7 @@ class Shape:
         types: Which types of values it admits.
         values: The only values it admits, where they are listed.
         excluded: Values that it does not admit.
-        conj: The nodes that it was read from.
+        conj: The nodes that it was read from; listed values have been held to those that are gone.
         sources: By keyword, where in the original schema it stands.
         relaxed: Keywords of the original schema that it no longer says all of.
     """
@@ -68,12 +57,9 @@ class Shape:
         for keyword, places in other.sources.items():
             known = sources.get(keyword, ())
             sources[keyword] = (*known, *(place for place in places if place not in known))
-        values = self.values if other.values is None else other.values
-        if self.values is not None and other.values is not None:
-            values = min(self.values, other.values, key=len)
         return Shape(
             types=self.types & other.types,
-            values=values,
+            values=_common(self.values, other.values),
             excluded=(*self.excluded, *other.excluded),
             numbers=self.numbers.meet(other.numbers),
             strings=self.strings.meet(other.strings),
@@ -89,6 +75,15 @@ class Shape:
         named = [place for keyword in keywords for place in self.sources.get(keyword, ())]
         relaxed = tuple(dict.fromkeys((*self.relaxed, *named)))
         return replace(self, relaxed=relaxed, **changes)
+
+
+def _common(
+    one: tuple[JsonValue, ...] | None, two: tuple[JsonValue, ...] | None
+) -> tuple[JsonValue, ...] | None:
+    if one is None or two is None:
+        return two if one is None else one
+    keys = set(map(value_key, two))
+    return tuple(value for value in one if value_key(value) in keys)
 
 
 def read_shape(node: Node) -> Shape:

@@ -10,9 +10,9 @@ from gemma_structured.schema.normalize.numbers import number_keywords
 from gemma_structured.schema.normalize.strings import string_keywords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from gemma_structured.schema.normalize.formats import Format
+    from gemma_structured.schema.normalize.expand.context import Surroundings
     from gemma_structured.schema.normalize.node import Conj
     from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.schema.normalize.shape import Shape
@@ -67,13 +67,12 @@ class Sketch:
                 yield one
 
 
-def sketch(shape: Shape, vertex: Callable[[Conj], Vertex], formats: dict[str, Format]) -> Sketch:
+def sketch(shape: Shape, around: Surroundings) -> Sketch:
     """Draw up a shape that has been through the expansions.
 
     Args:
         shape: The shape.
-        vertex: Gives the vertex of a conjunction.
-        formats: The formats that are asserted.
+        around: Gives the vertices and the shapes of conjunctions.
     """
     if shape.values is not None:
         return Sketch([], shape, values=shape.values, relaxed=shape.relaxed)
@@ -83,14 +82,14 @@ def sketch(shape: Shape, vertex: Callable[[Conj], Vertex], formats: dict[str, Fo
     if types & {"integer", "fraction"}:
         scalars |= _numbers(shape, types, lost)
     if "string" in types:
-        keywords, missing = string_keywords(shape.strings, formats)
+        keywords, missing = string_keywords(shape.strings)
         scalars |= keywords
         lost += missing
     made = Sketch([name for name in _ORDER if name in types], shape, scalars=scalars)
     if "array" in types:
-        _array(made, vertex, lost)
+        _array(made, around, lost)
     if "object" in types:
-        _object(made, vertex, lost)
+        _object(made, around, lost)
     made.relaxed = shape.relax(*lost).relaxed
     return made
 
@@ -113,11 +112,11 @@ def _numbers(shape: Shape, types: set[str], lost: list[str]) -> dict[str, Any]:
     return keywords
 
 
-def _array(made: Sketch, vertex: Callable[[Conj], Vertex], lost: list[str]) -> None:
+def _array(made: Sketch, around: Surroundings, lost: list[str]) -> None:
     arrays = made.shape.arrays
-    made.prefix = [vertex(conj) for conj in arrays.prefix]
+    made.prefix = [around.vertex(conj) for conj in arrays.prefix]
     if arrays.rest:
-        made.items = vertex(arrays.rest)
+        made.items = around.vertex(arrays.rest)
     least = arrays.least
     if least > _MAX_ITEMS:
         lost.append("minItems")
@@ -128,14 +127,15 @@ def _array(made: Sketch, vertex: Callable[[Conj], Vertex], lost: list[str]) -> N
         made.array["maxItems"] = arrays.most
 
 
-def _object(made: Sketch, vertex: Callable[[Conj], Vertex], lost: list[str]) -> None:
+def _object(made: Sketch, around: Surroundings, lost: list[str]) -> None:
     objects = made.shape.objects
-    found = cells(objects.layers, [n for n, conj in objects.named.items() if False not in conj])
+    declared = [name for name, conj in objects.named.items() if False not in conj]
+    found = cells(objects.layers, declared, lambda conj: _is_plain(conj, around))
     lost += found.lost
-    made.properties = {name: vertex(conj) for name, conj in objects.named.items()}
-    made.patterns = {pattern: vertex(conj) for pattern, conj in found.patterns.items()}
+    made.properties = {name: around.vertex(conj) for name, conj in objects.named.items()}
+    made.patterns = {pattern: around.vertex(conj) for pattern, conj in found.patterns.items()}
     if found.rest:
-        made.rest = vertex(found.rest)
+        made.rest = around.vertex(found.rest)
     if objects.required:
         made.object["required"] = list(objects.required)
     if objects.least:
@@ -144,3 +144,10 @@ def _object(made: Sketch, vertex: Callable[[Conj], Vertex], lost: list[str]) -> 
         made.object["maxProperties"] = objects.most
 
 
+def _is_plain(conj: Conj, around: Surroundings) -> bool:
+    """Whether the values of a conjunction are neither arrays nor objects, or any at all."""
+    shapes = around.known_shapes(conj)
+    return shapes is not None and all(
+        shape.values is not None or not conj or not shape.types & {"array", "object"}
+        for shape in shapes
+    )

@@ -216,12 +216,21 @@ class Solver:
     def _without_logic(self, node: Node) -> Schema:
         """The node after the passes: only plain keywords, and conditions, choices and references."""
         if id(node) not in self._plain:
-            schema: Schema = node
-            for keywords, rewrite in NODE_PASSES:
-                if isinstance(schema, Node) and not keywords.isdisjoint(schema):
-                    schema = rewrite(schema, self)
-            self._plain[id(node)] = (node, schema)
+            if id(node) in self._open:
+                raise _ReturnError
+            self._open.add(id(node))
+            try:
+                self._plain[id(node)] = (node, self._rewritten(node))
+            finally:
+                self._open.discard(id(node))
         return self._plain[id(node)][1]
+
+    def _rewritten(self, node: Node) -> Schema:
+        schema: Schema = node
+        for keywords, rewrite in NODE_PASSES:
+            if isinstance(schema, Node) and not keywords.isdisjoint(schema):
+                schema = rewrite(schema, self)
+        return schema
 
     def _choice(self, options: list[Schema], vertex: Vertex) -> list[Shape | Vertex]:
         """The alternatives of a choice with nothing beside it."""
@@ -269,7 +278,9 @@ class Solver:
 def _mark(shapes: list[Shape], relaxed: tuple[Residual, ...]) -> list[Shape]:
     """The shapes, with more of what they do not say."""
     return [
-        replace(shape, relaxed=tuple(dict.fromkeys((*shape.relaxed, *relaxed)))) if relaxed else shape
+        replace(shape, relaxed=tuple(dict.fromkeys((*shape.relaxed, *relaxed))))
+        if relaxed
+        else shape
         for shape in shapes
     ]
 

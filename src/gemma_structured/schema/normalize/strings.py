@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from gemma_structured.schema.normalize.formats import FORMATS
 from gemma_structured.schema.normalize.regex.charset import ANY, complement
 from gemma_structured.schema.normalize.regex.determinize import language
 from gemma_structured.schema.normalize.regex.eliminate import pattern_of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemma_structured.schema.normalize.facets import Strings
-    from gemma_structured.schema.normalize.formats import Format
     from gemma_structured.schema.normalize.regex.dfa import Dfa
     from gemma_structured.schema.normalize.shape import Shape
 
@@ -86,15 +86,8 @@ def _differing(texts: list[str], depth: int) -> Regex:
     return alt(options)
 
 
-def string_keywords(
-    strings: Strings, formats: dict[str, Format]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The keywords of a string, and the keywords that they do not say all of.
-
-    Args:
-        strings: What is said of the string.
-        formats: The formats that are asserted.
-    """
+def string_keywords(strings: Strings) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The keywords of a string, and the keywords that they do not say all of."""
     lost: list[str] = []
     patterns: list[str] = []
     least, most = strings.least, strings.most
@@ -105,9 +98,7 @@ def string_keywords(
     if strings.without:
         _add(patterns, lost, "not", lambda: other_than(strings.without))
     for name in strings.formats:
-        found = formats.get(name)
-        if found is None:
-            continue
+        found = FORMATS[name]
         if found.loose:
             lost.append("format")
         if found.pattern:
@@ -127,7 +118,7 @@ def string_keywords(
     if patterns:
         keywords["pattern"] = patterns[0]
         if patterns[1:]:
-            keywords["allOf"] = [{"type": "string", "pattern": pattern} for pattern in patterns[1:]]
+            keywords["allOf"] = [{"pattern": pattern} for pattern in patterns[1:]]
     return keywords, tuple(lost)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gemma_structured.schema.normalize.evaluate import type_of
-from gemma_structured.schema.validator import instance_key
+from gemma_structured.schema.normalize.lengths import is_empty
+from gemma_structured.schema.normalize.kinds import type_of, value_key
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.evaluate import Evaluator
@@ -44,8 +44,8 @@ def tidy(shape: Shape, solver: _Solver, conflicts: list[tuple[Residual, ...]]) -
     whole = step is not None and step.denominator == 1
     if "fraction" in shape.types and (whole or shape.numbers.is_empty):
         gone["fraction"] = _BOUNDS
-    if shape.strings.most is not None and shape.strings.least > shape.strings.most:
-        gone["string"] = ("minLength", "maxLength")
+    if "string" in shape.types and is_empty(shape.strings):
+        gone["string"] = ("minLength", "maxLength", "pattern", "format", "not")
     if "array" in shape.types:
         reason = _empty_array(shape)
         if reason:
@@ -76,12 +76,14 @@ def _tidy_values(
         verdicts = [solver.evaluator.admits(node, value) for node in shape.conj]
         if False not in verdicts:
             unsure = unsure or None in verdicts
-            kept.setdefault(instance_key(value), value)
+            kept.setdefault(value_key(value), value)
     if not kept:
         conflicts.append(_places(shape, list(shape.sources)))
         return None
     values = tuple(kept.values())
-    listed = replace(shape, values=values, excluded=(), types=frozenset(map(type_of, values)))
+    listed = replace(
+        shape, values=values, excluded=(), conj=(), types=frozenset(map(type_of, values))
+    )
     return listed.relax(*shape.sources) if unsure else listed
 
 

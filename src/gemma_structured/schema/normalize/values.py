@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gemma_structured.schema.normalize.evaluate import type_of
+from gemma_structured.schema.normalize.kinds import type_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

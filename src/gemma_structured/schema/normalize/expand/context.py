@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.normalize.node import Conj, Schema
     from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.schema.normalize.shape import Shape
+    from gemma_structured.schema.normalize.solve import Vertex
 
 __all__ = ["Expansion", "Surroundings"]
 
@@ -27,6 +28,10 @@ class Surroundings(Protocol):
     @property
     def evaluator(self) -> Evaluator:
         """Tells whether a value satisfies a node."""
+        ...
+
+    def vertex(self, conj: Conj) -> Vertex:
+        """The vertex of a conjunction."""
         ...
 
     def are_disjoint(self, one: Conj, two: Conj) -> bool:

@@ -58,7 +58,9 @@ def counting(shape: Shape, around: Surroundings) -> list[Shape]:
         bare = replace(objects, least=0, most=None)
         return [shape.relax("minProperties", "maxProperties", objects=bare)]
     rest = replace(shape, types=shape.types - {"object"})
-    found = [replace(shape, types=frozenset({"object"}), objects=_split(objects, s)) for s in splits]
+    found = [
+        replace(shape, types=frozenset({"object"}), objects=_split(objects, s)) for s in splits
+    ]
     return [rest, *found] if rest.types else found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.normalize.evaluate import type_of
+from gemma_structured.schema.normalize.kinds import type_of
 from gemma_structured.schema.normalize.facets import Numbers, exact
 
 if TYPE_CHECKING:

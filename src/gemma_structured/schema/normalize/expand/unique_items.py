@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 from math import perm
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.validator import instance_key
+from gemma_structured.schema.normalize.kinds import value_key
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.expand.context import Surroundings
@@ -74,7 +74,7 @@ def _values(conj: Conj, around: Surroundings) -> list[JsonValue] | None:
         listed = _listed(shape)
         if listed is None:
             return None
-        found.update((instance_key(value), value) for value in listed)
+        found.update((value_key(value), value) for value in listed)
     return list(found.values())
 
 

@@ -147,9 +147,7 @@ def _given(schema: Schema, context: Context, depth: int) -> Iterator[_Case]:
         yield case.and_(_Case((schema,)))
 
 
-def _subsets(
-    options: list[Schema], node: Node, context: Context, depth: int
-) -> Iterator[_Case]:
+def _subsets(options: list[Schema], node: Node, context: Context, depth: int) -> Iterator[_Case]:
     """The cases of `anyOf`: every set of options that may hold together, each with all it evaluates."""
     given = [list(_given(option, context, depth)) for option in options]
     tells = [any(_tells(case) for case in cases) for cases in given]
@@ -168,7 +166,9 @@ def _subsets(
 
 
 def _tells(case: _Case) -> bool:
-    return bool(case.names or case.patterns or case.items != 0 or case.all_properties or case.some_items)
+    return bool(
+        case.names or case.patterns or case.items != 0 or case.all_properties or case.some_items
+    )
 
 
 def _conditional(node: Node, context: Context, depth: int) -> Iterator[_Case]:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["determinize", "language", "matches"]
 
-_MAX_WORK: Final = 200_000
+_MAX_WORK: Final = 50_000
 _ANY_CHAR: Final = Look(Chars(ANY), behind=False, negative=True)
 
 
@@ -95,7 +95,8 @@ class _Subsets:
         if any(isinstance(node, Start | Look) for look in looks for node in _conditions(look.body)):
             raise RegexError("Lookaround inside lookaround is not supported.")
         self.automata = [
-            _Subsets(seq([look.body, ANYTHING]), at_start=False).run().minimal() for look in self.aheads
+            _Subsets(seq([look.body, ANYTHING]), at_start=False).run().minimal()
+            for look in self.aheads
         ]
         self.trackers = [determinize(seq([ANYTHING, look.body])) for look in self.behinds]
         sets = [intervals for moves in self.nfa.moves for intervals, _ in moves]

@@ -41,7 +41,9 @@ class Dfa:
         """Whether it accepts a text."""
         state = 0
         for char in text:
-            part = next((i for i, one in enumerate(self.alphabet) if contains(one, ord(char))), None)
+            part = next(
+                (i for i, one in enumerate(self.alphabet) if contains(one, ord(char))), None
+            )
             if part is None:  # half a surrogate pair is in no part
                 return False
             state = self.edges[state][part]

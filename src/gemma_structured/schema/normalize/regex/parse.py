@@ -48,7 +48,12 @@ _CLASSES: Final[dict[str, CharSet]] = {
 }
 _CONTROLS: Final = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _QUANTIFIER: Final = re.compile(r"\{(\d+)(,?)(\d*)\}")
-_GROUPS: Final = {"(?=": (False, False), "(?!": (False, True), "(?<=": (True, False), "(?<!": (True, True)}
+_GROUPS: Final = {
+    "(?=": (False, False),
+    "(?!": (False, True),
+    "(?<=": (True, False),
+    "(?<!": (True, True),
+}
 _DEPTH: Final = 100
 
 
@@ -259,7 +264,7 @@ class _Parser:
 
 
 def _char(point: int) -> Chars:
-    return Chars(charset([(point, point)]))
+    return Chars(((point, point),))
 
 
 def _single(chars: Chars) -> int | None:
@@ -269,8 +274,14 @@ def _single(chars: Chars) -> int | None:
 
 def _boundary(*, negative: bool) -> Regex:
     word = Chars(WORD)
-    before, after = Look(word, behind=True, negative=False), Look(word, behind=False, negative=False)
-    no_before, no_after = Look(word, behind=True, negative=True), Look(word, behind=False, negative=True)
+    before, after = (
+        Look(word, behind=True, negative=False),
+        Look(word, behind=False, negative=False),
+    )
+    no_before, no_after = (
+        Look(word, behind=True, negative=True),
+        Look(word, behind=False, negative=True),
+    )
     if negative:
         return alt([seq([before, after]), seq([no_before, no_after])])
     return alt([seq([before, no_after]), seq([no_before, after])])
@@ -282,5 +293,3 @@ def _is_unicode(pattern: str) -> bool:
     except regress.RegressError:
         return False
     return True
-
-

@@ -20,7 +20,9 @@ from gemma_structured.schema.normalize.regex.syntax import (
 
 __all__ = ["is_plain", "write"]
 
-_PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ !\"#%',:;<=>@`")
+_PLAIN: Final = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ !\"#%',:;<=>@`"
+)
 _SYNTAX: Final = frozenset("^$\\.*+?()[]{}|/")
 _MAX_REPEAT: Final = 1_000_000
 
@@ -116,7 +118,9 @@ def _chars(chars: Chars) -> str:
 
 def _intervals(intervals: CharSet) -> str:
     return "".join(
-        _member(low) if low == high else f"{_member(low)}{'-' if high > low + 1 else ''}{_member(high)}"
+        _member(low)
+        if low == high
+        else f"{_member(low)}{'-' if high > low + 1 else ''}{_member(high)}"
         for low, high in intervals
     )
 
