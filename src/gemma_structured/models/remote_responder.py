@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.exceptions import GemmaStructuredError, InputError
-from gemma_structured.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from gemma_structured.models.redaction import redacted
 from gemma_structured.models.structured_modes import output_form
 from gemma_structured.prompting import build_messages
 from gemma_structured.remote.call import Call, Whole
@@ -19,7 +19,7 @@ from gemma_structured.remote.wire import ChatRequest
 from gemma_structured.types import Deadline, ModelResponse, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+    from collections.abc import AsyncGenerator, Generator
 
     from gemma_structured.driver import ModelRequest, Task
     from gemma_structured.messages import Message
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gemma_structured.remote.completion import Completion
     from gemma_structured.remote.pricing import Pricing
     from gemma_structured.remote.wire import StructuredMode
-    from gemma_structured.types import JsonValue, ModelDelta
+    from gemma_structured.types import ModelDelta
 
 __all__ = ["RemoteResponder"]
 
@@ -187,7 +187,7 @@ class RemoteResponder:
             show_schema=mode != "tools",  # a tool's parameters are shown to the model anyway
         )
         redact = self._model.redact
-        return messages if redact is None else [_redacted(message, redact) for message in messages]
+        return messages if redact is None else [redacted(message, redact) for message in messages]
 
     def _chat_request(
         self, request: ModelRequest, mode: StructuredMode, price: Pricing | None
@@ -231,37 +231,3 @@ class RemoteResponder:
             quote=quote,
             failed_usage=failed,
         )
-
-
-def _redacted(message: Message, hook: Callable[[str], str]) -> Message:
-    match message:
-        case SystemMessage(text=text):
-            return SystemMessage(hook(text))
-        case UserMessage(texts=texts):
-            return UserMessage(*map(hook, texts))
-        case AssistantMessage(text=text, tool_calls=calls):
-            seen = [replace(call, written=_redacted_members(call.written, hook)) for call in calls]
-            return replace(message, text=hook(text), tool_calls=tuple(seen))
-        case ToolMessage(returns=returns):
-            return ToolMessage(
-                *(replace(one, value=_redacted_value(one.value, hook)) for one in returns)
-            )
-
-
-def _redacted_members(
-    members: Mapping[str, JsonValue], hook: Callable[[str], str]
-) -> dict[str, JsonValue]:
-    return {key: _redacted_value(value, hook) for key, value in members.items()}
-
-
-def _redacted_value(value: JsonValue, hook: Callable[[str], str]) -> JsonValue:
-    """The same value, with each text in it as the hook gives it back."""
-    match value:
-        case str():
-            return hook(value)
-        case list():
-            return [_redacted_value(item, hook) for item in value]
-        case dict():
-            return _redacted_members(value, hook)
-        case _:
-            return value
