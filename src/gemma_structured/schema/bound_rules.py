@@ -27,6 +27,7 @@ _FORMAT_LENGTHS: Final = {
     "idn-hostname": 253,
 }
 """How long a string of a format can be; 0 for formats that are short in themselves."""
+_DOUBLE_DIGITS: Final = 15
 _COMBINING: Final = frozenset(
     {
         "$dynamicRef",
@@ -99,7 +100,8 @@ def _number(node: Node, bounds: Bounds, *, whole: bool) -> dict[str, JsonValue]:
         _limit(node, "maximum", "exclusiveMaximum"),
     )
     if bounds.integer_digits is not None:
-        limit = 10**bounds.integer_digits
+        digits = bounds.integer_digits
+        limit = 10 ** (digits if whole else min(digits, _DOUBLE_DIGITS))
         if (low is not None and low >= limit) or (high is not None and high <= -limit):
             return {}
         if low is None:
@@ -108,12 +110,12 @@ def _number(node: Node, bounds: Bounds, *, whole: bool) -> dict[str, JsonValue]:
         if high is None:
             added["maximum"] = limit
             high = limit
-    digits = bounds.fraction_digits
-    if whole or digits is None or "multipleOf" in node or "divisibleBy" in node:
+    places = bounds.fraction_digits
+    if whole or places is None or "multipleOf" in node or "divisibleBy" in node:
         return added
-    step = 10.0**-digits
+    step = 10.0**-places
     if low is None or high is None or high - low >= 2 * step:
-        added["multipleOf"] = 1 if digits == 0 else step
+        added["multipleOf"] = 1 if places == 0 else step
     return added
 
 

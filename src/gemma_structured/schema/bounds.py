@@ -30,9 +30,9 @@ class Bounds:
     """How large a value may grow where its schema does not say; `None` leaves that unbounded.
 
     Attributes:
-        integer_digits: Digits of a number before the point, 1 to 18 (the largest such number is
-            a power of ten: `-10**18` to `10**18`). Numbers with bounds are written without an
-            exponent.
+        integer_digits: Digits of a number before the point, 1 to 18: 18 allows `-10**18` to
+            `10**18`. Numbers that may have a fraction get at most 15, what a double holds exactly.
+            Numbers with bounds are written without an exponent.
         fraction_digits: Digits of a number after the point, 0 to 9.
         string_length: Characters of a string.
         items: Items of an array.

@@ -27,7 +27,8 @@ def decimal_schema(schema: core_schema.DecimalSchema) -> JsonSchemaValue:
     """A number with the type's constraints, or, where a pattern can hold them, a plain string.
 
     The string is there for what a JSON number loses: trailing zeros and long fractions. A pattern
-    cannot hold limits and multiples, so with those there is only the number.
+    cannot hold limits and multiples, so with those there is only the number; `max_digits` without
+    `decimal_places` no number can hold, so with that there is only the string.
     """
     number = _number(schema)
     limits = {name for name in _KEYWORDS if schema.get(name) is not None}
@@ -35,7 +36,10 @@ def decimal_schema(schema: core_schema.DecimalSchema) -> JsonSchemaValue:
     if limits and not positive:
         return number
     sign = "" if positive else "-?"
-    return {"anyOf": [number, {"type": "string", "pattern": f"^{sign}{_digits(schema)}$"}]}
+    string = {"type": "string", "pattern": f"^{sign}{_digits(schema)}$"}
+    if schema.get("max_digits") is not None and schema.get("decimal_places") is None:
+        return string
+    return {"anyOf": [number, string]}
 
 
 def _number(schema: core_schema.DecimalSchema) -> dict[str, Any]:
@@ -47,8 +51,8 @@ def _number(schema: core_schema.DecimalSchema) -> dict[str, Any]:
     places, digits = schema.get("decimal_places"), schema.get("max_digits")
     if places is not None and places <= _FINEST:
         constraints.setdefault("multipleOf", _plain(Decimal(1).scaleb(-places)))
-    if digits is not None:
-        largest = Decimal(10) ** (digits - (places or 0)) - Decimal(1).scaleb(-(places or 0))
+    if digits is not None and places is not None:
+        largest = Decimal(10) ** (digits - places) - Decimal(1).scaleb(-places)
         if "exclusiveMaximum" not in constraints and "maximum" not in constraints:
             constraints["maximum"] = _plain(largest)
         if "exclusiveMinimum" not in constraints and "minimum" not in constraints:
@@ -58,14 +62,18 @@ def _number(schema: core_schema.DecimalSchema) -> dict[str, Any]:
 
 def _digits(schema: core_schema.DecimalSchema) -> str:
     places, digits = schema.get("decimal_places"), schema.get("max_digits")
-    fraction = _FRACTION_DIGITS if places is None else places
     if digits is None:
-        whole = _INTEGER_DIGITS
-    else:
-        fraction = min(fraction, digits) if places is not None else 0
-        whole = digits - fraction
+        return _decimal(_INTEGER_DIGITS, _FRACTION_DIGITS if places is None else places)
+    if places is not None:
+        return _decimal(digits - places, places)
+    shares = [_decimal(digits - fraction, fraction) for fraction in range(digits + 1)]
+    return f"(?:{'|'.join(shares)})"
+
+
+def _decimal(whole: int, fraction: int) -> str:
+    """A decimal with at most so many digits before and after the point."""
     integer = rf"(?:0|[1-9]\d{{0,{whole - 1}}})" if whole > 0 else "0"
-    return integer + (rf"(?:\.\d{{1,{fraction}}})?" if fraction else "")
+    return integer + (rf"(?:\.\d{{1,{fraction}}})?" if fraction > 0 else "")
 
 
 def _plain(number: Decimal) -> int | float:

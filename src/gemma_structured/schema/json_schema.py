@@ -180,7 +180,8 @@ def _transform(schema: Schema, path: Path, fn: Callable[[Path, Schema], Schema])
             rebuilt[keyword] = new
             continue
         container: Any = rebuilt[keyword]
-        if container is schema[keyword]:
+        untouched = container is schema[keyword]
+        if untouched:
             container = rebuilt[keyword] = container.copy()
         container[rest[0]] = new
     return fn(path, rebuilt)

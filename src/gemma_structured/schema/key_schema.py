@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema import type_patterns
 
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["key_schema"]
 
 _ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples", "deprecated"})
+_FORMATS: Final[dict[str, JsonSchemaValue]] = {
+    "date": {"pattern": f"^{type_patterns.DATE}$"},
+    "uuid": {"pattern": f"^{type_patterns.UUID}$"},
+}
 _INTEGER: Final = r"^(?:0|-?[1-9]\d{0,17})$"
 _NATURAL: Final = r"^(?:0|[1-9]\d{0,17})$"
 _NUMBER: Final = r"^-?(?:0|[1-9]\d{0,17})(?:\.\d{1,9})?$"
@@ -40,7 +45,7 @@ def key_schema(keys: JsonSchemaValue, *, numbers: bool = False) -> JsonSchemaVal
         return {"anyOf": branches} if all(branches) else {}
     kind = plain.pop("type", None)
     if kind == "string" or kind is None:
-        return plain
+        return dict(_FORMATS.get(str(plain.get("format")), plain))
     if kind == "boolean":
         return {"enum": ["true", "false"]}
     if kind == "integer":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +19,8 @@ from gemma_structured.schema.type_reader import read_term, read_type
 from gemma_structured.schema.validator import compile_validator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from jsonschema.protocols import Validator
 
 __all__ = ["OutputType"]
@@ -151,19 +154,28 @@ class OutputType(Term[T], Generic[T]):
             if not isinstance(value, str) or not self._term.matches(value):
                 raise InputError(f"An example for {self.name} is not a text that it allows.")
             return value
-        try:
-            return self._dump_json(input_form(value), self._term, context)
-        except (ValueError, RecursionError) as error:
-            if self._adapter is None:
-                raise self._refusal(error) from None
-            refusal = self._refusal(error)
-        try:
-            plain = self._adapter.dump_python(
-                value, mode="json", by_alias=True, round_trip=True, warnings="error"
+        refusal: InputError | None = None
+        for plain_form in self._forms():
+            try:
+                return self._dump_json(plain_form(value), self._term, context)
+            except (ValueError, TypeError, RecursionError) as error:
+                refusal = refusal or self._refusal(error)
+        assert refusal is not None, "there is at least one form"
+        raise refusal
+
+    def _forms(self) -> Iterator[Callable[[T], Any]]:
+        """The ways to write a value, the likeliest first."""
+        yield input_form
+        if self.reads_decimals:
+            yield partial(input_form, decimals_as_strings=True)
+        if self._adapter is not None:
+            yield partial(
+                self._adapter.dump_python,
+                mode="json",
+                by_alias=True,
+                round_trip=True,
+                warnings="error",
             )
-            return self._dump_json(plain, self._term, context)
-        except (ValueError, RecursionError, TypeError):
-            raise refusal from None
 
     def _dump_json(self, plain: Any, schema: JsonSchema, context: object) -> str:
         for error in self.validator.iter_errors(plain):

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMPLEX",
+    "DATE",
     "DATETIME",
     "FORMATS",
     "OFFSET",
     "TIME",
     "TIMEDELTA",
+    "UUID",
     "YEAR_IS_NOT_ZERO",
     "http_url",
 ]
@@ -35,7 +37,9 @@ TIME: Final = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
 """A time of day, to the microsecond."""
 OFFSET: Final = r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
 """An offset from UTC."""
-DATETIME: Final = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)T{TIME}"
+DATE: Final = f"(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29)"
+"""A date that the calendar has, from the year 1 on."""
+DATETIME: Final = f"{DATE}T{TIME}"
 """A date that the calendar has, and a time."""
 YEAR_IS_NOT_ZERO: Final = r"^\d*[1-9]\d*-"
 """Python's calendar begins with the year 1."""
@@ -56,6 +60,18 @@ COMPLEX: Final = rf"^-?{_REAL}[+-]{_REAL}j$"
 _HEX: Final = "[0-9a-fA-F]"
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d{2}|[1-9]?\d)"
 _IPV4: Final = rf"{_OCTET}(?:\.{_OCTET}){{3}}"
+_IPV6: Final = "|".join(
+    [
+        f"(?:{_HEX}{{1,4}}:){{7}}{_HEX}{{1,4}}",
+        *(
+            f"(?:{_HEX}{{1,4}}:){{1,{before}}}(?::{_HEX}{{1,4}}){{1,{7 - before}}}"
+            for before in range(1, 7)
+        ),
+        f"(?:{_HEX}{{1,4}}:){{1,7}}:",
+        f":(?::{_HEX}{{1,4}}){{1,7}}",
+        "::",
+    ]
+)
 _PREFIX: Final = r"(?:3[0-2]|[12]?\d)"
 _LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LAST_LABEL: Final = "[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -63,9 +79,14 @@ _PORT: Final = r"(?:6553[0-5]|655[0-2]\d|65[0-4]\d{2}|6[0-4]\d{3}|[1-5]\d{4}|\d{
 
 
 def http_url(schemes: list[str]) -> str:
-    """The pattern of a URL with a host and one of these schemes, for use beside `format: uri`."""
-    host = rf"(?:(?:{_LABEL}\.)*{_LAST_LABEL}|{_IPV4}|\[{_HEX}*:[0-9a-fA-F:.]*\])"
-    return rf"^(?:{'|'.join(schemes)})://(?:[^/?#@]*@)?{host}(?::{_PORT})?(?:[/?#].*)?$"
+    """The pattern of a URL with a host and one of these schemes."""
+    host = rf"(?:(?:{_LABEL}\.)*{_LAST_LABEL}|{_IPV4}|\[(?:{_IPV6})\])"
+    user = "[A-Za-z0-9._~!$&'()*+,;=:%-]*"
+    return rf"^(?:{'|'.join(schemes)})://(?:{user}@)?{host}(?::{_PORT})?(?:[/?#][!-~]*)?$"
+
+
+UUID: Final = f"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}"
+"""A UUID of any version."""
 
 
 def _uuid(version: int) -> str:
@@ -85,5 +106,6 @@ FORMATS: Final[dict[str, dict[str, JsonValue]]] = {
     "fraction": {"pattern": r"^-?\d{1,18}(?:/[1-9]\d{0,17})?$"},
     "ipvanyaddress": {"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]},
     "ipv4interface": {"pattern": rf"^{_IPV4}/{_PREFIX}$"},
+    "ipv4network": {"pattern": rf"^{_IPV4}/{_PREFIX}$"},
 }
 """Formats that only Pydantic knows, in keywords that JSON Schema knows."""

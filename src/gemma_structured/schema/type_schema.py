@@ -126,9 +126,14 @@ class TypeSchemaGenerator(GenerateJsonSchema):
         """Say what the keys look like, which Pydantic leaves out for all but strings."""
         generated = super().dict_schema(schema)
         keys = schema.get("keys_schema")
-        if "patternProperties" in generated:
-            return {"additionalProperties": False, **generated}
         names = {} if keys is None else self._names_of(keys)
+        if not names:
+            return generated
+        patterns: dict[str, Any] = generated.pop("patternProperties", {})
+        values = next(iter(patterns.values()), generated.get("additionalProperties", True))
+        pattern = names.pop("pattern", None)
+        if pattern is not None:
+            generated |= {"patternProperties": {pattern: values}, "additionalProperties": False}
         generated.pop("propertyNames", None)
         return {**generated, "propertyNames": names} if names else generated
 
@@ -180,7 +185,9 @@ class TypeSchemaGenerator(GenerateJsonSchema):
         generated = super().url_schema(schema)
         schemes = schema.get("allowed_schemes")
         if schemes and set(schemes) <= {"http", "https", "ws", "wss", "ftp"}:
-            return {**generated, "pattern": type_patterns.http_url(list(schemes))}
+            pattern = type_patterns.http_url(list(schemes))
+            kept = {key: value for key, value in generated.items() if key in {"type", "maxLength"}}
+            return {**kept, "pattern": pattern, "examples": [f"{schemes[-1]}://example.org/"]}
         return generated
 
     @contextmanager
