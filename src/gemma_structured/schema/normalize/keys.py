@@ -13,7 +13,7 @@ from gemma_structured.schema.normalize.regex.syntax import RegexError
 from gemma_structured.schema.normalize.strings import grammar_pattern, other_than
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gemma_structured.schema.normalize.node import Conj
     from gemma_structured.schema.normalize.regex.dfa import Dfa
@@ -38,15 +38,18 @@ class Cells:
     lost: tuple[str, ...] = ()
 
 
-def cells(layers: Sequence[Layer], named: Iterable[str], is_plain: Callable[[Conj], bool]) -> Cells:
+def cells(
+    layers: Sequence[Layer], named: Mapping[str, Conj], is_plain: Callable[[Conj], bool]
+) -> Cells:
     """Divide the names that are not declared.
 
-    A grammar takes a declared property whose name a pattern matches for one that satisfies both schemas,
-    which is right but costly, and endless where they are recursive.
+    A grammar holds a declared property whose name a pattern matches to both schemas. So no pattern of the
+    result matches one, unless the property is held to the pattern's schema anyway and its values are
+    plain: to meet itself costs a schema much, and is endless where it is recursive.
 
     Args:
         layers: What is said of the names.
-        named: The declared names. No pattern of the result matches one, unless its values are plain.
+        named: The declared properties.
         is_plain: Whether values of a conjunction hold no others.
     """
     found = Cells()
@@ -55,29 +58,40 @@ def cells(layers: Sequence[Layer], named: Iterable[str], is_plain: Callable[[Con
     patterns = list(dict.fromkeys(p for layer in layers for p, _ in layer.patterns))
     if not patterns:
         return found
-    taken = [name for name in named if any(matches(pattern, name) for pattern in patterns)]
+    taken = {
+        name: conj
+        for name, conj in named.items()
+        if any(matches(pattern, name) for pattern in patterns)
+    }
     try:
-        _divide(found, layers, patterns, _Apart(taken, is_plain))
+        _divide(found, layers, patterns, _Declared(taken, is_plain))
     except RegexError:
         return Cells(lost=("patternProperties", "additionalProperties", "propertyNames"))
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Apart:
-    """Declared names that patterns match."""
+class _Declared:
+    """Declared properties whose names patterns match."""
 
-    names: list[str]
+    named: dict[str, Conj]
     is_plain: Callable[[Conj], bool]
 
-    def matching(self, part: Dfa) -> list[str]:
-        return [name for name in self.names if part.matches(name)]
+    def apart(self, value: Conj) -> list[str]:
+        """The names that a pattern with such values must leave out."""
+        if value and not self.is_plain(value):
+            return list(self.named)
+        return [
+            name
+            for name, conj in self.named.items()
+            if any(all(node is not own for own in conj) for node in value)
+        ]
 
 
-def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], apart: _Apart) -> None:
+def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], declared: _Declared) -> None:
     if len(patterns) == 1:
         value = _value(layers, frozenset(patterns))
-        if not apart.names or apart.is_plain(value):
+        if not declared.apart(value):
             found.patterns[grammar_pattern(patterns[0])] = value
             return
     parts: list[tuple[frozenset[str], Dfa | None]] = [(frozenset(), None)]
@@ -98,7 +112,7 @@ def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], apart: _
         if inside:
             assert part is not None
             value = _value(layers, inside)
-            taken = [] if apart.is_plain(value) else apart.matching(part)
+            taken = [name for name in declared.apart(value) if part.matches(name)]
             if taken and (part & language(other_than(taken))).is_empty:
                 continue
             found.patterns[_pattern(inside, part, taken)] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.validator import instance_key
+from gemma_structured.schema.equality import instance_key
 
 if TYPE_CHECKING:
     from gemma_structured.types import JsonValue

@@ -129,7 +129,7 @@ def _array(made: Sketch, around: Surroundings, lost: list[str]) -> None:
 
 def _object(made: Sketch, around: Surroundings, lost: list[str]) -> None:
     objects = made.shape.objects
-    declared = [name for name, conj in objects.named.items() if False not in conj]
+    declared = {name: conj for name, conj in objects.named.items() if False not in conj}
     found = cells(objects.layers, declared, lambda conj: _is_plain(conj, around))
     lost += found.lost
     made.properties = {name: around.vertex(conj) for name, conj in objects.named.items()}
