@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from gemma_structured.grammar.vocabulary import Vocabulary
+    from gemma_structured.types import JsonValue
 
 __all__ = ["TransformersChatTokenizer"]
 
@@ -42,7 +43,7 @@ class TransformersChatTokenizer:
         return token if isinstance(token, str) else ""
 
     def apply_chat_template(
-        self, messages: Sequence[Mapping[str, str]], **variables: object
+        self, messages: Sequence[Mapping[str, JsonValue]], **variables: object
     ) -> str:
         """Render messages up to where the assistant's answer begins.
 
@@ -51,7 +52,7 @@ class TransformersChatTokenizer:
         """
         try:
             rendered = self._tokenizer.apply_chat_template(
-                [dict(message) for message in messages],
+                cast("Any", [dict(message) for message in messages]),
                 tokenize=False,
                 add_generation_prompt=True,
                 **cast("dict[str, Any]", variables),
@@ -70,3 +71,7 @@ class TransformersChatTokenizer:
     def encode(self, text: str) -> list[int]:
         """Untrusted text to ids, none of them a control token."""
         return self._vocabulary.encode(text)
+
+    def token_id(self, name: str) -> int | None:
+        """The id of a token by its name, if there is one."""
+        return self._vocabulary.token_id(name)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemma_structured.families.base import ChatTokenizer
+    from gemma_structured.types import JsonValue
 
 __all__ = ["Completion"]
 
@@ -33,8 +34,16 @@ class Completion(Family):
 
     name: ClassVar[str] = "completion"
 
-    def layout(self, messages: Sequence[Mapping[str, str]], tokenizer: ChatTokenizer) -> str:
+    def layout(
+        self,
+        messages: Sequence[Mapping[str, JsonValue]],
+        tokenizer: ChatTokenizer,
+        *,
+        tools: Sequence[Mapping[str, JsonValue]] = (),
+        thinking: bool = False,
+    ) -> str:
         """Write the conversation as a text that ends where the answer begins."""
+        del tools, thinking
         labels = {"user": "Input:\n{}\nOutput:\n", "assistant": "{}\n\n", "system": "{}\n\n"}
-        written = [labels[message["role"]].format(message["content"]) for message in messages]
+        written = [labels[str(message["role"])].format(message["content"]) for message in messages]
         return tokenizer.bos_token + "".join(written)

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from gemma_structured.families.bare_calls import BareCalls
 from gemma_structured.families.base import Family
+from gemma_structured.families.turn import ThoughtMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from gemma_structured.families.call_format import CallFormat
 
-__all__ = ["Gemma4"]
+__all__ = ["Gemma4", "Gemma4Calls"]
+
+
+class Gemma4Calls(BareCalls):
+    """`<|tool_call>call:NAME{k:<|"|>text<|"|>,n:3}<tool_call|>`."""
+
+    file: ClassVar[str] = "gemma4.lark"
+    opener: ClassVar[str] = "<|tool_call>"
+    end: ClassVar[str] = "<tool_call|>"
+    quote: ClassVar[str] = '<|"|>'
+    tokens: ClassVar[tuple[str, ...]] = (opener, end, quote)
 
 
 class Gemma4(Family):
@@ -21,4 +33,9 @@ class Gemma4(Family):
 
     name: ClassVar[str] = "gemma4"
     model_types: ClassVar[frozenset[str]] = frozenset({"gemma4", "gemma4_text"})
-    template_variables: ClassVar[Mapping[str, object]] = {"enable_thinking": False}
+    call_formats: ClassVar[tuple[CallFormat, ...]] = (Gemma4Calls(),)
+    thought: ClassVar[ThoughtMarks | None] = ThoughtMarks(
+        open="<|channel>", head="thought\n", close="<channel|>"
+    )
+    structured_returns: ClassVar[bool] = True
+    thinking_variable: ClassVar[str | None] = "enable_thinking"

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from gemma_structured.families.base import Family
+from gemma_structured.families.invoke_calls import InvokeCalls
+from gemma_structured.families.turn import ThoughtMarks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from gemma_structured.families.call_format import CallFormat
 
-    from gemma_structured.families.base import ChatTokenizer
-
-__all__ = ["MiniMaxM2"]
+__all__ = ["MiniMaxM2", "MiniMaxM2Calls"]
 
 _OPEN_THOUGHT = "<think>\n"
+
+
+class MiniMaxM2Calls(InvokeCalls):
+    """`<minimax:tool_call>`, an `<invoke>` for each call, `</minimax:tool_call>`."""
+
+    file: ClassVar[str] = "minimax_m2.lark"
+    opener: ClassVar[str] = "<minimax:tool_call>"
+    close: ClassVar[str] = "</minimax:tool_call>"
+    tokens: ClassVar[tuple[str, ...]] = (opener, close)
 
 
 class MiniMaxM2(Family):
@@ -21,8 +30,11 @@ class MiniMaxM2(Family):
 
     name: ClassVar[str] = "minimax_m2"
     model_types: ClassVar[frozenset[str]] = frozenset({"minimax_m2"})
+    call_formats: ClassVar[tuple[CallFormat, ...]] = (MiniMaxM2Calls(),)
+    thought: ClassVar[ThoughtMarks | None] = ThoughtMarks(open="", close="</think>", tail="\n\n")
 
-    def layout(self, messages: Sequence[Mapping[str, str]], tokenizer: ChatTokenizer) -> str:
-        """Messages to the prompt's text, the thought that the template opens closed again."""
-        text = super().layout(messages, tokenizer)
-        return f"{text}\n</think>\n\n" if text.endswith(_OPEN_THOUGHT) else text
+    def finish_prompt(self, text: str, *, thinking: bool) -> str:
+        """Close the thought that the template opens, unless there is to be one."""
+        if thinking or not text.endswith(_OPEN_THOUGHT):
+            return text
+        return f"{text}\n</think>\n\n"

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gemma_structured.exceptions import InputError
-from gemma_structured.messages import AssistantMessage, SystemMessage, UserMessage
+from gemma_structured.messages import (
+    AssistantMessage,
+    SystemMessage,
+    ToolMessage,
+    UserMessage,
+)
 from gemma_structured.prompting.schema_prompt import describe_output
 
 if TYPE_CHECKING:
@@ -63,8 +68,10 @@ def build_messages(
     messages += [m for m in conversation if not isinstance(m, SystemMessage)]
     if issues:
         last = messages[-1]
-        assert isinstance(last, UserMessage)
-        messages[-1] = UserMessage(*last.texts, feedback(issues))
+        if isinstance(last, UserMessage):
+            messages[-1] = UserMessage(*last.texts, feedback(issues))
+        else:
+            messages.append(UserMessage(feedback(issues)))
     return messages
 
 
@@ -86,12 +93,13 @@ def _as_messages(document: Input) -> list[Message]:
         return [UserMessage(document)]
     given = cast("object", document)
     messages = list(document) if isinstance(given, Sequence) else []
-    kinds = (SystemMessage, UserMessage, AssistantMessage)
+    kinds = (SystemMessage, UserMessage, AssistantMessage, ToolMessage)
     if not messages or any(type(message) not in kinds for message in messages):
         raise InputError(
             f"An input is a text or a list of messages, not {type(document).__name__}.",
-            hint="Pass a str, or gs.SystemMessage, gs.UserMessage and gs.AssistantMessage.",
+            hint="Pass a str, or gs.SystemMessage, gs.UserMessage, gs.AssistantMessage and "
+            "gs.ToolMessage.",
         )
-    if not isinstance(messages[-1], UserMessage):
-        raise InputError("A conversation must end with a user's message.")
+    if not isinstance(messages[-1], UserMessage | ToolMessage):
+        raise InputError("A conversation must end with a user's message, or with tools' returns.")
     return messages

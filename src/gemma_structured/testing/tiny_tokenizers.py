@@ -77,7 +77,8 @@ def build_tokenizer(family: str, vocab: Vocab = "byte") -> PreTrainedTokenizerBa
     """Build a family's tokenizer, its chat template included.
 
     Args:
-        family: `gemma4`, `gemma3`, `mixtral`, `afmoe`, `minimax_m2` or `deepseek_v3`.
+        family: `gemma4`, `gemma3`, `functiongemma`, `mixtral`, `afmoe`, `minimax_m2` or
+            `deepseek_v3`.
         vocab: The tokens beside the control tokens. `"gemma"` needs the embedded model, and
             converts it into the cache where that has not been done.
 
@@ -90,7 +91,7 @@ def build_tokenizer(family: str, vocab: Vocab = "byte") -> PreTrainedTokenizerBa
     if tokens is None or vocab not in ("byte", "gemma"):
         msg = f"There is no tokenizer of the family {family!r} over {vocab!r}."
         raise InputError(msg, hint=f"Families: {', '.join(family_tokens())}.")
-    gemma = family.startswith("gemma")
+    gemma = "gemma" in family
     if vocab == "byte":
         backend = _byte_backend(tokens, reserved=GEMMA_RESERVED_IDS if gemma else len(tokens.names))
     else:
