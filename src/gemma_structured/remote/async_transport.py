@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-import weakref
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,9 +40,9 @@ class AsyncTransport:
     def __init__(self, server: Server) -> None:
         self.server = server
         self._lock = threading.Lock()
-        self._clients: weakref.WeakKeyDictionary[
+        self._clients: dict[
             asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None]]
-        ] = weakref.WeakKeyDictionary()
+        ] = {}
 
     async def exchange(self, call: Call[R]) -> AsyncGenerator[ModelDelta | Whole[R]]:
         """Ask, and ask again where that makes sense: the pieces of the answer, then the whole.
@@ -140,19 +139,24 @@ class AsyncTransport:
             held = self._clients.get(loop)
         if held is None:
             client = async_client(self.server.base_url, self.server.max_concurrency)
-            held = (client, _closed_with_loop(client))
+            held = (client, self._until_shutdown(loop, client))
             await anext(held[1])  # it runs to its first yield without giving up control
             with self._lock:
+                for closed in [each for each in self._clients if each.is_closed()]:
+                    del self._clients[closed]  # it was closed without being shut down
                 self._clients[loop] = held
         return held[0]
 
-
-async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncGenerator[None]:
-    """Close a client when its event loop shuts down its asynchronous generators."""
-    try:
-        yield
-    finally:
-        await client.aclose()
+    async def _until_shutdown(
+        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+    ) -> AsyncGenerator[None]:
+        """Close a client when its loop shuts its asynchronous generators down: this is one."""
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clients.pop(loop, None)
+            await client.aclose()
 
 
 @asynccontextmanager

@@ -75,7 +75,7 @@ class Server:
         self._headers = dict(headers or {})
 
     def __repr__(self) -> str:
-        return f"Server({self.base_url!r})"
+        return f"Server({httpx.URL(self.base_url).host!r})"
 
     def request(self, client: httpx.Client | httpx.AsyncClient, call: Call[R]) -> httpx.Request:
         """The HTTP request of a call; only it ever holds the key in the clear.
