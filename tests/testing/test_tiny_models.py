@@ -37,6 +37,10 @@ PROMPTS = {
         "<bos><start_of_turn>user\nhi<end_of_turn>\n<start_of_turn>model\nyo<end_of_turn>\n"
         "<start_of_turn>user\nso?<end_of_turn>\n<start_of_turn>model\n"
     ),
+    "functiongemma": (
+        "<bos><start_of_turn>user\nhi<end_of_turn>\n<start_of_turn>model\nyo<end_of_turn>\n"
+        "<start_of_turn>user\nso?<end_of_turn>\n<start_of_turn>model\n"
+    ),
     "mixtral": "<s>[INST] hi [/INST] yo</s>[INST] so? [/INST]",
     "afmoe": (
         "<|begin_of_text|><|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nyo<|im_end|>\n"
@@ -214,7 +218,9 @@ def test_other_families_render_a_system_message(family):
 @pytest.mark.parametrize("family", ["afmoe", "minimax_m2", "deepseek_v3"])
 def test_native_tool_calls_render(family):
     """A call in the history is written between the family's own marks."""
-    call = {"type": "function", "function": {"name": "f", "arguments": {"k": "v"}}}
+    # DeepSeek's template takes the arguments as JSON text, the others as an object.
+    arguments = '{"k": "v"}' if family == "deepseek_v3" else {"k": "v"}
+    call = {"type": "function", "function": {"name": "f", "arguments": arguments}}
     marks = {
         "afmoe": '<tool_call>\n{"name": "f", "arguments": {"k": "v"}}\n</tool_call>',
         "minimax_m2": '<minimax:tool_call>\n<invoke name="f">\n<parameter name="k">v</parameter>\n</invoke>\n</minimax:tool_call>',
