@@ -15,6 +15,8 @@ from gemma_structured.types import JsonValue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from referencing import Registry
+
 __all__ = ["JsonSchema", "Path", "Schema"]
 
 Path = tuple[str | int, ...]
@@ -32,16 +34,18 @@ class JsonSchema(Term[JsonValue]):
 
     Args:
         value: The schema, as `json.load` gives it. It is copied.
+        registry: Schemas elsewhere that it may refer to by their URIs
+            (https://referencing.readthedocs.io/). Nothing is ever fetched.
 
     Raises:
         SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
-            or a `$ref` leads nowhere (remote schemas are not fetched). The error's `path` is a JSON
+            or a `$ref` leads nowhere. The error's `path` is a JSON
             Pointer to the place.
     """
 
-    __slots__ = ("_canonical", "_dialect", "_references", "_value")
+    __slots__ = ("_canonical", "_dialect", "_references", "_registry", "_value")
 
-    def __init__(self, value: object) -> None:
+    def __init__(self, value: object, *, registry: Registry[Any] | None = None) -> None:
         from gemma_structured.schema.metaschema import check_schema  # noqa: PLC0415 - a cycle
 
         plain = plain_json(value)
@@ -50,25 +54,32 @@ class JsonSchema(Term[JsonValue]):
                 f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",
                 hint="Pass the decoded schema, as json.load gives it.",
             )
-        self._set(plain, _dialect_of(plain))
+        self._set(plain, _dialect_of(plain), registry)
         check_schema(self)
 
-    def _set(self, value: Schema, dialect: Dialect) -> None:
+    def _set(self, value: Schema, dialect: Dialect, registry: Registry[Any] | None) -> None:
         self._value: Schema = value
+        self._registry = registry
         self._dialect = dialect
         self._canonical: str | None = None
         self._references: References | None = None
 
     @classmethod
-    def trusted(cls, value: Schema, dialect: Dialect | None = None) -> Self:
+    def trusted(
+        cls,
+        value: Schema,
+        dialect: Dialect | None = None,
+        registry: Registry[Any] | None = None,
+    ) -> Self:
         """Wrap a schema that this package has built itself: neither copied nor checked.
 
         Args:
             value: The schema; the caller gives it away.
             dialect: Its draft, where it is not the one that `$schema` names.
+            registry: Schemas elsewhere that it refers to.
         """
         made = cls.__new__(cls)
-        cls._set(made, value, dialect or _dialect_of(value))
+        cls._set(made, value, dialect or _dialect_of(value), registry)
         return made
 
     @property
@@ -80,6 +91,11 @@ class JsonSchema(Term[JsonValue]):
     def dialect(self) -> Dialect:
         """The draft that it is written in."""
         return self._dialect
+
+    @property
+    def registry(self) -> Registry[Any] | None:
+        """Schemas elsewhere that it may refer to."""
+        return self._registry
 
     @property
     def canonical(self) -> str:
@@ -94,7 +110,7 @@ class JsonSchema(Term[JsonValue]):
     def references(self) -> References:
         """What resolves the `$ref`s in it."""
         if self._references is None:
-            self._references = References(self._value, self._dialect)
+            self._references = References(self._value, self._dialect, self._registry)
         return self._references
 
     def walk(self) -> Iterator[tuple[Path, Schema]]:
@@ -122,7 +138,7 @@ class JsonSchema(Term[JsonValue]):
         Returns:
             The new schema, of the same draft. It is trusted: not checked again.
         """
-        return JsonSchema.trusted(_transform(self._value, (), fn), self._dialect)
+        return JsonSchema.trusted(_transform(self._value, (), fn), self._dialect, self._registry)
 
     def resolve(self, ref: str, *, base: Path = ()) -> Schema:
         """The schema that a reference leads to.

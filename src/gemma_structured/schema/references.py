@@ -12,6 +12,7 @@ from gemma_structured.exceptions import SchemaError
 from gemma_structured.types import JsonValue, pointer
 
 if TYPE_CHECKING:
+    from referencing import Registry
     from referencing._core import Resolver
 
     from gemma_structured.schema.dialect import Dialect
@@ -27,11 +28,14 @@ class References:
 
     __slots__ = ("_dialect", "_root", "_value")
 
-    def __init__(self, value: Schema, dialect: Dialect) -> None:
+    def __init__(
+        self, value: Schema, dialect: Dialect, registry: Registry[Any] | None = None
+    ) -> None:
         self._value = value
         self._dialect = dialect
         resource: Any = dialect.specification.create_resource(value)
-        self._root: Resolver[Any] = REGISTRY.resolver_with_root(resource)
+        known = REGISTRY if registry is None else REGISTRY.combine(registry)
+        self._root: Resolver[Any] = known.resolver_with_root(resource)
 
     def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> Schema:
         """The schema that a reference in the schema at `base` leads to.
@@ -84,7 +88,7 @@ class References:
         hint = (
             "Define what it names, under `$defs` for example."
             if local
-            else "Schemas elsewhere are not fetched: put that schema under `$defs` and refer to it."
+            else "Schemas elsewhere are not fetched: put that schema under `$defs`, or in a `registry`."
         )
         return SchemaError(
             f"The reference {ref!r:.200} leads nowhere.",

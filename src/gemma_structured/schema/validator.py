@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from jsonschema import ValidationError
 from jsonschema.validators import extend
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
 from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
 from gemma_structured.schema.equality import EnumCache, instance_key
@@ -41,8 +42,10 @@ Schema = dict[str, JsonValue]
 
 def compile_validator(schema: JsonSchema) -> Validator:
     """A validator for a schema, with formats checked; compile it once and keep it."""
+    # With a registry of one's own, jsonschema fetches nothing.
+    known = REGISTRY if schema.registry is None else REGISTRY.combine(schema.registry)
     return validator_class(schema.dialect)(
-        schema.value, format_checker=format_checker(schema.dialect)
+        schema.value, registry=known, format_checker=format_checker(schema.dialect)
     )
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.schema.normalize.formats import FORMATS
 from gemma_structured.schema.normalize.regex.determinize import language
 from gemma_structured.schema.normalize.regex.parse import parse
-from gemma_structured.schema.normalize.regex.syntax import (
-    Alt,
-    Chars,
-    Regex,
-    RegexError,
-    Repeat,
-    Seq,
-)
-from gemma_structured.schema.normalize.regex.write import is_plain
+from gemma_structured.schema.normalize.regex.measure import lengths, weight
+from gemma_structured.schema.normalize.regex.syntax import RegexError
 from gemma_structured.schema.normalize.strings import other_than
 
 if TYPE_CHECKING:
@@ -26,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["is_empty"]
 
 _MAX_STEPS: Final = 2000
+_MAX_WEIGHT: Final = 150
 
 
 @lru_cache(maxsize=2048)
@@ -42,10 +37,18 @@ def is_empty(strings: Strings) -> bool:
     if not patterns and not strings.refused and not strings.without:
         return False
     try:
+        ranges = [lengths(parse(pattern)) for pattern in patterns]
+        if None in ranges:
+            return True
+        known = [one for one in ranges if one is not None]
+        shortest = max([least, *(low for low, _ in known)])
+        longest = [high for _, high in known if high is not None]
+        if shortest > min([inf if most is None else most, *longest]):
+            return True
         if len(patterns) == 1 and not strings.refused and not strings.without:
-            shortest = _shortest(parse(patterns[0]))
-            if shortest is not None and shortest >= least:
-                return most is not None and shortest > most
+            return False
+        if sum(weight(parse(pattern)) for pattern in (*patterns, *strings.refused)) > _MAX_WEIGHT:
+            return False
         return not _has_length(_language(patterns, strings), least, most)
     except RegexError:
         return False
@@ -73,25 +76,3 @@ def _has_length(dfa: Dfa, least: int, most: int | None) -> bool:
             return True
         layer = {target for state in layer for target in dfa.edges[state] if dfa.live[target]}
     return False
-
-
-def _shortest(tree: Regex) -> int | None:
-    """The length of the shortest text in which a plain tree is found; there is one of it."""
-    return _least(tree) if is_plain(tree) else None
-
-
-def _least(tree: Regex) -> int | None:
-    match tree:
-        case Chars(intervals, properties, negated):
-            return 1 if intervals or properties or negated else None
-        case Seq(parts):
-            lengths = [_least(part) for part in parts]
-            return None if None in lengths else sum(filter(None, lengths))
-        case Alt(options):
-            known = [length for length in map(_least, options) if length is not None]
-            return min(known) if known else None
-        case Repeat(body, least):
-            length = _least(body)
-            return 0 if least == 0 else None if length is None else length * least
-        case _:
-            return 0

@@ -15,8 +15,6 @@ from gemma_structured.types import pointer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from referencing import Registry
-
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.types import JsonValue
@@ -62,18 +60,16 @@ class Loader:
 
     Args:
         schema: The schema.
-        registry: Schemas elsewhere that it may refer to.
         formats: The formats that are asserted, and what each is called here; others are dropped.
     """
 
     def __init__(
         self,
         schema: JsonSchema,
-        registry: Registry[Any] | None = None,
         formats: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._formats = formats
-        self._resolution = Resolution(schema, registry)
+        self._resolution = Resolution(schema)
         self._names: dict[tuple[int, str, tuple[str, ...]], str] = {}
         self._definitions: dict[str, _Definition] = {}
         self._loaded: dict[str, Schema] = {}

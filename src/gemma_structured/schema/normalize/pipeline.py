@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT
@@ -18,8 +18,6 @@ from gemma_structured.schema.normalize.result import Normalized, Residual
 from gemma_structured.schema.normalize.solve import Solver
 
 if TYPE_CHECKING:
-    from referencing import Registry
-
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.types import JsonValue
 
@@ -37,7 +35,6 @@ _OLDER_NAMES: Final = {
 def normalize(
     schema: JsonSchema,
     *,
-    registry: Registry[Any] | None = None,
     formats: Literal["assertion", "annotation"] = "assertion",
     limits: Limits = DEFAULT_LIMITS,
 ) -> Normalized:
@@ -45,7 +42,6 @@ def normalize(
 
     Args:
         schema: A JSON Schema of any draft.
-        registry: Schemas elsewhere that it may refer to; nothing is fetched.
         formats: Whether the formats of the schema's draft are asserted, as validation does.
         limits: Where to relax.
 
@@ -53,7 +49,7 @@ def normalize(
         SchemaError: A reference leads nowhere or round in a circle, or nothing satisfies the schema.
     """
     asserted = _asserted(schema.dialect) if formats == "assertion" else {}
-    loader = Loader(schema, registry, asserted)
+    loader = Loader(schema, asserted)
     solver = Solver(loader, limits, format_checker(DEFAULT_DIALECT))
     graph = Graph(solver.vertex((loader.definition(loader.root),)), solver)
     if graph.root not in graph.alive:

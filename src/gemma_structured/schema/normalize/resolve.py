@@ -69,10 +69,10 @@ class Resolution:
 
     Args:
         schema: The schema.
-        registry: Schemas elsewhere that it may refer to; nothing is fetched.
     """
 
-    def __init__(self, schema: JsonSchema, registry: Registry[Any] | None) -> None:
+    def __init__(self, schema: JsonSchema) -> None:
+        registry = schema.registry
         self._schema = schema
         self._document: JsonValue = schema.value
         self._paths: dict[int, tuple[str | int, ...]] | None = None

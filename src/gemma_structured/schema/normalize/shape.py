@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from gemma_structured.schema.normalize.facets import (
     Arrays,
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Shape", "read_shape"]
 
-_EMPTY_OBJECTS: Final = Objects(named={})
+_ANY_NUMBER: Final = Numbers()
+_ANY_STRING: Final = Strings()
+_ANY_ARRAY: Final = Arrays()
+_ANY_OBJECT: Final = Objects(named={})
+
+
+class _Facet(Protocol):
+    def meet(self, other: Self, /) -> Self: ...
+
+
+F = TypeVar("F", bound=_Facet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +53,10 @@ class Shape:
     types: frozenset[str] = ALL_TYPES
     values: tuple[JsonValue, ...] | None = None
     excluded: tuple[JsonValue, ...] = ()
-    numbers: Numbers = field(default_factory=Numbers)
-    strings: Strings = field(default_factory=Strings)
-    arrays: Arrays = field(default_factory=Arrays)
-    objects: Objects = _EMPTY_OBJECTS
+    numbers: Numbers = _ANY_NUMBER
+    strings: Strings = _ANY_STRING
+    arrays: Arrays = _ANY_ARRAY
+    objects: Objects = _ANY_OBJECT
     conj: Conj = ()
     sources: dict[str, tuple[Residual, ...]] = field(default_factory=dict)
     relaxed: tuple[Residual, ...] = ()
@@ -61,10 +71,10 @@ class Shape:
             types=self.types & other.types,
             values=_common(self.values, other.values),
             excluded=(*self.excluded, *other.excluded),
-            numbers=self.numbers.meet(other.numbers),
-            strings=self.strings.meet(other.strings),
-            arrays=self.arrays.meet(other.arrays),
-            objects=self.objects.meet(other.objects),
+            numbers=_met(self.numbers, other.numbers, _ANY_NUMBER),
+            strings=_met(self.strings, other.strings, _ANY_STRING),
+            arrays=_met(self.arrays, other.arrays, _ANY_ARRAY),
+            objects=_met(self.objects, other.objects, _ANY_OBJECT),
             conj=together(self.conj, other.conj),
             sources=sources,
             relaxed=tuple(dict.fromkeys((*self.relaxed, *other.relaxed))),
@@ -75,6 +85,13 @@ class Shape:
         named = [place for keyword in keywords for place in self.sources.get(keyword, ())]
         relaxed = tuple(dict.fromkeys((*self.relaxed, *named)))
         return replace(self, relaxed=relaxed, **changes)
+
+
+def _met(one: F, two: F, anything: F) -> F:
+    """What is in both facets; most often one of them says nothing."""
+    if one is anything or two is anything:
+        return two if one is anything else one
+    return one.meet(two)
 
 
 def _common(
@@ -93,10 +110,10 @@ def read_shape(node: Node) -> Shape:
         types=atoms(node["type"]) if "type" in node else ALL_TYPES,
         values=tuple(node["enum"]) if "enum" in node else None,
         excluded=tuple(literal.get("enum", ())) if isinstance(literal, Node) else (),
-        numbers=_numbers(node) if not _NUMBERS.isdisjoint(node) else Numbers(),
+        numbers=_numbers(node) if not _NUMBERS.isdisjoint(node) else _ANY_NUMBER,
         strings=_strings(node, literal),
-        arrays=_arrays(node) if not _ARRAYS.isdisjoint(node) else Arrays(),
-        objects=_objects(node) if not _OBJECTS.isdisjoint(node) else _EMPTY_OBJECTS,
+        arrays=_arrays(node) if not _ARRAYS.isdisjoint(node) else _ANY_ARRAY,
+        objects=_objects(node) if not _OBJECTS.isdisjoint(node) else _ANY_OBJECT,
         conj=(node,),
         sources={keyword: (node.origin.of(keyword),) for keyword in node},
     )
@@ -112,7 +129,6 @@ _OBJECTS: Final = frozenset(
     {"properties", "patternProperties", "additionalProperties", "propertyNames", "required"}
     | {"minProperties", "maxProperties"}
 )
-_NONE: Final = Strings()
 
 
 def _numbers(node: Node) -> Numbers:
@@ -134,7 +150,7 @@ def _numbers(node: Node) -> Numbers:
 def _strings(node: Node, literal: object) -> Strings:
     refused = literal.get("pattern") if isinstance(literal, Node) else None
     if refused is None and not {"minLength", "maxLength", "pattern", "format"} & node.keys():
-        return _NONE
+        return _ANY_STRING
     return Strings(
         least=node.get("minLength", 0),
         most=node.get("maxLength"),
@@ -148,7 +164,7 @@ def _arrays(node: Node) -> Arrays:
     contains: tuple[Contains, ...] = ()
     if "contains" in node:
         least, most = node.get("minContains", 1), node.get("maxContains")
-        contains = (Contains((node["contains"],), least, most),)
+        contains = (Contains(_conj(node["contains"]), least, most),)
     return Arrays(
         prefix=tuple(_conj(schema) for schema in node.get("prefixItems", ())),
         rest=_conj(node.get("items", True)),

@@ -90,7 +90,7 @@ def sketch(shape: Shape, around: Surroundings) -> Sketch:
         _array(made, around, lost)
     if "object" in types:
         _object(made, around, lost)
-    made.relaxed = shape.relax(*lost).relaxed
+    made.relaxed = shape.relax(*lost).relaxed if lost else shape.relaxed
     return made
 
 

@@ -147,9 +147,10 @@ class Solver:
         if not parts.flat and len(parts.choices) == 1:
             vertex.relaxed = tuple(parts.relaxed)
             return self._choice(parts.choices[0][1], vertex)
-        base = Shape(relaxed=tuple(parts.relaxed))
-        for node in parts.flat:
+        base = read_shape(parts.flat[0]) if parts.flat else Shape()
+        for node in parts.flat[1:]:
             base = base.meet(read_shape(node))
+        (base,) = _mark([base], tuple(parts.relaxed))
         tidied = self.tidy(base, vertex.conflicts)
         found = [] if tidied is None else [tidied]
         for owner, options in sorted(parts.choices, key=lambda choice: len(choice[1])):

@@ -106,6 +106,8 @@ def string_keywords(strings: Strings) -> tuple[dict[str, Any], tuple[str, ...]]:
         if found.most is not None:
             most = found.most if most is None else min(most, found.most)
     keywords: dict[str, Any] = {}
+    if len(patterns) > 1 and (least or most is not None):
+        least, most = _implied(patterns, least, most, lost)
     if patterns and least > _MAX_LEAST:
         lost.append("minLength")
         least = _MAX_LEAST
@@ -120,6 +122,24 @@ def string_keywords(strings: Strings) -> tuple[dict[str, Any], tuple[str, ...]]:
         if patterns[1:]:
             keywords["allOf"] = [{"pattern": pattern} for pattern in patterns[1:]]
     return keywords, tuple(lost)
+
+
+def _implied(
+    patterns: list[str], least: int, most: int | None, lost: list[str]
+) -> tuple[int, int | None]:
+    """The lengths, which several patterns must imply: llguidance cannot count beside them."""
+    try:
+        found = language(patterns[0])
+        for pattern in patterns[1:]:
+            found &= language(pattern)
+        shortest, longest = found.lengths() or (0, None)
+    except RegexError:
+        shortest, longest = 0, None
+    if least > shortest:
+        lost.append("minLength")
+    if most is not None and (longest is None or longest > most):
+        lost.append("maxLength")
+    return 0, None
 
 
 def _add(patterns: list[str], lost: list[str], keyword: str, made: Any) -> None:

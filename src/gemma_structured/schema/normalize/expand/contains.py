@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.schema.normalize.facets import Arrays, Contains, together
-from gemma_structured.schema.normalize.node import all_of
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.expand.context import Surroundings
@@ -59,15 +58,13 @@ def _without_arrays(shape: Shape) -> list[Shape]:
 
 def _none(shape: Shape, one: Contains, around: Surroundings) -> Arrays:
     """The array in which no item is such."""
-    (reason,) = shape.sources.get("contains", ())[:1]
-    refused: Conj = (around.opposite(all_of(one.conj, _origin(one)), reason),)
     arrays = shape.arrays
+    reason = next(iter(shape.sources["contains"]))
+    refused = tuple(around.opposite(schema, reason) for schema in one.conj)
+    if True in refused:  # nothing is such
+        return arrays
     prefix = tuple(together(conj, refused) for conj in arrays.prefix)
     return replace(arrays, prefix=prefix, rest=together(arrays.rest, refused))
-
-
-def _origin(one: Contains):  # type: ignore[no-untyped-def]
-    return one.conj[0].origin
 
 
 def _hopeless(arrays: Arrays, one: Contains, around: Surroundings) -> bool:

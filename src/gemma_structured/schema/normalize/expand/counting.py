@@ -41,6 +41,8 @@ def counting(shape: Shape, around: Surroundings) -> list[Shape]:
     A grammar counts properties only where all named ones are required. Where there would be too many
     splits, the counts are left to validation.
     """
+    if not shape.objects.least and shape.objects.most is None:
+        return [shape]
     objects = _trimmed(shape.objects)
     shape = replace(shape, objects=objects)
     optional = [n for n, c in objects.named.items() if n not in objects.required and False not in c]

@@ -30,15 +30,17 @@ def exclusions(shape: Shape, _around: Surroundings) -> list[Shape]:
     if "null" in by_type:
         shape = replace(shape, types=shape.types - {"null"})
     if "string" in by_type:
-        texts = tuple(str(value) for value in by_type["string"])
-        shape = replace(shape, strings=replace(shape.strings, without=texts))
+        texts = [str(value) for value in by_type["string"]]
+        least = max(shape.strings.least, 1 if "" in texts else 0)
+        others = tuple(text for text in texts if text and len(text) >= least)
+        shape = replace(shape, strings=replace(shape.strings, least=least, without=others))
     shape = _containers(shape, by_type)
-    others = _booleans(shape, by_type.get("boolean", []))
+    found = _booleans(shape, by_type.get("boolean", []))
     points = [*by_type.get("integer", ()), *by_type.get("fraction", ())]
-    for one in others:
+    for one in found:
         if points and one.types & _NUMBERS and one.values is None:
-            return [o for o in others if o is not one] + _numbers(one, points)
-    return others
+            return [other for other in found if other is not one] + _numbers(one, points)
+    return found
 
 
 def _containers(shape: Shape, by_type: dict[str, list[JsonValue]]) -> Shape:

@@ -27,12 +27,13 @@ def names(shape: Shape, around: Surroundings) -> list[Shape]:
     if "object" not in shape.types or shape.values is not None:
         return [shape]
     objects = shape.objects
-    for name in objects.required:
-        if name not in objects.named:
-            named = {**objects.named, name: objects.unnamed(name)}
-            objects = replace(objects, named=named)
+    undeclared = [name for name in objects.required if name not in objects.named]
+    if undeclared:
+        named = {**objects.named, **{name: objects.unnamed(name) for name in undeclared}}
+        objects = replace(objects, named=named)
+        shape = replace(shape, objects=objects)
     if not objects.names:
-        return [replace(shape, objects=objects)]
+        return [shape]
     allowed = around.known_shapes((_STRING, *objects.names))
     named = {
         name: _NEVER if _refuses(objects.names, name, around) else conj

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gemma_structured.schema.normalize.node import Node
 
@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 
 __all__ = ["is_literal", "negation"]
 
-_LITERALS: Final = frozenset({"pattern", "enum"})
+def is_literal(node: Node) -> bool:
+    """Whether a node's `not` is one that a shape can hold as it is.
 
-
-def is_literal(schema: Schema) -> bool:
-    """Whether a schema is a single keyword whose negation a shape can hold as it is."""
-    return isinstance(schema, Node) and len(schema) == 1 and not _LITERALS.isdisjoint(schema)
+    Of a pattern it is only beside the type of strings: whatever is no string matches every pattern.
+    """
+    refused = node["not"]
+    if not isinstance(refused, Node) or len(refused) != 1:
+        return False
+    return "enum" in refused or ("pattern" in refused and node.get("type") == ("string",))
 
 
 def negation(node: Node, context: Context) -> Schema:
     """Rewrite `not` into what its schema's complement says."""
-    if is_literal(node["not"]):
+    if is_literal(node):
         return node
     return node.without("not").with_conditions(context.complement(node["not"], node, "not"))

@@ -11,10 +11,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from gemma_structured.schema.normalize.regex.charset import ANY, contains, partition
+from gemma_structured.schema.normalize.regex.charset import ANY, partition
 from gemma_structured.schema.normalize.regex.dfa import MAX_STATES, Dfa
 from gemma_structured.schema.normalize.regex.nfa import Condition, Nfa, nfa
 from gemma_structured.schema.normalize.regex.parse import parse
+from gemma_structured.schema.normalize.regex.subsets import subsets
 from gemma_structured.schema.normalize.regex.syntax import (
     ANYTHING,
     Alt,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.schema.normalize.regex.charset import CharSet
 
-__all__ = ["determinize", "language", "matches"]
+__all__ = ["determinize", "language"]
 
 _MAX_WORK: Final = 50_000
 _ANY_CHAR: Final = Look(Chars(ANY), behind=False, negative=True)
@@ -57,23 +58,7 @@ def language(pattern: str) -> Dfa:
     Raises:
         RegexError: It is not regular, or its automaton is too large.
     """
-    return _subsets(pattern).run().minimal()
-
-
-def matches(pattern: str, text: str) -> bool:
-    """Whether a pattern is found in a text, in time linear in the text.
-
-    Only the states that the text passes through are built.
-
-    Raises:
-        RegexError: The pattern is not regular, or too large.
-    """
-    return _subsets(pattern).accepts(text)
-
-
-@lru_cache(maxsize=512)
-def _subsets(pattern: str) -> _Subsets:
-    return _Subsets(seq([ANYTHING, parse(pattern), ANYTHING]))
+    return determinize(seq([ANYTHING, parse(pattern), ANYTHING]))
 
 
 def determinize(tree: Regex) -> Dfa:
@@ -82,7 +67,8 @@ def determinize(tree: Regex) -> Dfa:
     Raises:
         RegexError: It is too large.
     """
-    return _Subsets(tree).run().minimal()
+    looks = any(isinstance(condition, Look) for condition in _conditions(tree))
+    return (_Subsets(tree).run() if looks else subsets(tree)).minimal()
 
 
 class _Subsets:
@@ -107,7 +93,6 @@ class _Subsets:
         self.look_parts = [self._translate(automaton) for automaton in self.automata]
         self.tracker_parts = [self._translate(automaton) for automaton in self.trackers]
         self.work = 0
-        self.steps: dict[tuple[_State, int], _State] = {}
 
     def _translate(self, automaton: Dfa) -> list[int]:
         """By part of this alphabet, the part of that automaton's alphabet that holds it."""
@@ -127,17 +112,6 @@ class _Subsets:
             )
             self.parts[intervals] = found
         return found
-
-    def accepts(self, text: str) -> bool:
-        state = self._start()
-        for char in text:
-            point = ord(char)
-            part = next((i for i, one in enumerate(self.alphabet) if contains(one, point)), None)
-            if part is None:  # half a surrogate pair
-                return False
-            state = self._step(state, part)
-        self.work = 0
-        return self._accepts(state)
 
     def _start(self) -> _State:
         trackers = tuple(0 for _ in self.trackers)
@@ -169,12 +143,6 @@ class _Subsets:
         )
 
     def _step(self, state: _State, part: int) -> _State:
-        key = (state, part)
-        if key not in self.steps:
-            self.steps[key] = self._move(state, part)
-        return self.steps[key]
-
-    def _move(self, state: _State, part: int) -> _State:
         threads, trackers, _ = state
         moved: set[_Thread] = set()
         for place, obligations in threads:

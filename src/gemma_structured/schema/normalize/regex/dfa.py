@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_STATES", "Dfa"]
 
-MAX_STATES: Final = 600
+MAX_STATES: Final = 1500
 
 
 @dataclass(frozen=True, eq=False)

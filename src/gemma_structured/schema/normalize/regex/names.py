@@ -1,11 +1,11 @@
-"""Whether a text matches a pattern, in linear time where the pattern is regular."""
+"""Whether a text matches a pattern, in bounded time."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from gemma_structured.schema.ecma import EcmaRegex
-from gemma_structured.schema.normalize.regex import determinize
+from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
+from gemma_structured.schema.normalize.regex.determinize import language
 from gemma_structured.schema.normalize.regex.syntax import RegexError
 
 __all__ = ["matches"]
@@ -13,8 +13,15 @@ __all__ = ["matches"]
 
 @lru_cache(maxsize=4096)
 def matches(pattern: str, text: str) -> bool:
-    """Whether an ECMA-262 pattern is found in a text."""
+    """Whether an ECMA-262 pattern is found in a text.
+
+    Raises:
+        MatchBudgetError: It cannot be told in bounded time.
+    """
     try:
-        return determinize.matches(pattern, text)
-    except RegexError:
         return EcmaRegex.of(pattern).search(text)
+    except MatchBudgetError as error:
+        try:
+            return language(pattern).matches(text)
+        except RegexError:
+            raise error from None
