@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["allocate", "allowed", "allowed_ids", "count", "forbid", "is_allowed", "words"]
+__all__ = [
+    "allocate",
+    "allocate_row",
+    "allowed",
+    "allowed_ids",
+    "count",
+    "forbid",
+    "is_allowed",
+    "words",
+]
 
 _BITS = 32
 
@@ -28,6 +37,11 @@ def words(vocab: int) -> int:
 def allocate(rows: int, vocab: int) -> NDArray[np.int32]:
     """A bitmask `[rows, words(vocab)]` that allows nothing."""
     return np.zeros((rows, words(vocab)), dtype=np.int32)
+
+
+def allocate_row(vocab: int) -> NDArray[np.int32]:
+    """One row, `[words(vocab)]`, that allows nothing."""
+    return np.zeros(words(vocab), dtype=np.int32)
 
 
 def allowed(row: NDArray[np.int32], vocab: int) -> NDArray[np.bool_]:

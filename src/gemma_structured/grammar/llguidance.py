@@ -112,7 +112,7 @@ def _limits() -> LLParserLimits:
 
 def _probe(grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None:
     """Find out now, not in the middle of a request, that nothing can be written or taken back."""
-    row = bitmask.allocate(1, vocabulary.size)[0]
+    row = bitmask.allocate_row(vocabulary.size)
     matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
     matcher.compute_ff_tokens()
     if matcher.stop_reason() == "NoExtensionBias" or not (matcher.is_error() or row.any()):

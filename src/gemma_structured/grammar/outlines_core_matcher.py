@@ -9,7 +9,7 @@ text is whole where the mark may follow. No model ever writes it.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from cachetools import LRUCache
@@ -103,13 +103,13 @@ class OutlinesCoreGrammar:
     def mask(self, state: int) -> NDArray[np.int32]:
         """The bitmask row of a state, shared: not to be written to."""
         with self._lock:
-            row = cast("NDArray[np.int32] | None", self._masks.get(state))
+            row = self._masks.get(state)
             if row is None:
                 row = self._masks[state] = self._build_mask(state)
             return row
 
     def _build_mask(self, state: int) -> NDArray[np.int32]:
-        row = bits.allocate(1, self._vocabulary.size)[0]
+        row = bits.allocate_row(self._vocabulary.size)
         # One place more than there are tokens: that of the end mark.
         flags = np.zeros(row.size * 32 + 1, dtype=np.bool_)
         flags[self._index.get_allowed_tokens(state)] = True

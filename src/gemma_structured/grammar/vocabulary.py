@@ -45,9 +45,8 @@ class Vocabulary:
         tokens: Sequence[bytes],
         control_ids: Iterable[int],
         end_ids: Iterable[int],
-        text_tokenizer: Tokenizer,
+        encoder: TextEncoder,
         template_tokenizer: Tokenizer,
-        unsafe: Iterable[str] = (),
     ) -> None:
         self.tokens = tokens
         self.size = len(tokens)
@@ -57,10 +56,8 @@ class Vocabulary:
             raise InputError("A vocabulary needs at least one id that ends an answer.")
         if outside := [i for i in self.control_ids if not 0 <= i < self.size]:
             raise InputError(f"The control ids {sorted(outside)} are not in 0 to {self.size - 1}.")
+        self._encoder = encoder
         self._template_tokenizer = template_tokenizer
-        self._encoder = TextEncoder(
-            text_tokenizer, tokens=tokens, control_ids=self.control_ids, unsafe=unsafe
-        )
 
     @classmethod
     def from_tokenizer(
@@ -92,24 +89,25 @@ class Vocabulary:
         spell = token_to_bytes(tokenizer)
         added = tokenizer.get_added_tokens_decoder()
         names = tokenizer.get_vocab(with_added_tokens=True)
-        size = max(names.values(), default=-1) + 1 if size is None else size
-        tokens = [b""] * size
+        tokens = [b""] * max((size or 0, *(token_id + 1 for token_id in names.values())))
         for name, token_id in names.items():
-            if token_id < size:
-                tokens[token_id] = spell(name, token_id in added)
+            tokens[token_id] = spell(name, token_id in added)
+        size = len(tokens) if size is None else size
         control = {i for i, token in added.items() if token.special or not _is_text(token.content)}
-        control.update(control_ids or (), end_ids)
         unknown = names.get(getattr(tokenizer.model, "unk_token", None) or "")
-        if unknown is not None:
-            control.add(unknown)
-        past_end = {i for i in control if i >= size and i in added}
-        return cls(
+        control |= set() if unknown is None else {unknown}
+        encoder = TextEncoder(
+            tokenizer_copy(tokenizer, added, control=control),
             tokens=tokens,
-            control_ids=control - past_end,
-            end_ids=end_ids,
-            text_tokenizer=tokenizer_copy(tokenizer, added, control=control),
-            template_tokenizer=tokenizer_copy(tokenizer, added),
+            forbidden={*control, *(control_ids or ()), *end_ids, *range(size, len(tokens))},
             unsafe=_unsafe_texts(tokenizer),
+        )
+        return cls(
+            tokens=tokens[:size],
+            control_ids={*(i for i in control if i < size), *(control_ids or ())},
+            end_ids=end_ids,
+            encoder=encoder,
+            template_tokenizer=tokenizer_copy(tokenizer, added),
         )
 
     def encode(self, text: str) -> list[int]:
@@ -127,10 +125,17 @@ class Vocabulary:
         For what a chat template wrote around the user's texts, never for those texts.
 
         Raises:
-            InputError: The text holds a lone surrogate.
+            InputError: The text holds a lone surrogate, or a token that the model has no logits
+                for.
         """
         utf8(text)
-        return self._template_tokenizer.encode(text, add_special_tokens=False).ids
+        ids = self._template_tokenizer.encode(text, add_special_tokens=False).ids
+        if (last := max(ids, default=0)) >= self.size:
+            name = self._template_tokenizer.id_to_token(last)
+            raise InputError(
+                f"The token {name!r} has the id {last}; the model's last is {self.size - 1}."
+            )
+        return ids
 
     def decode(self, token_ids: Iterable[int], *, show_control: bool = False) -> str:
         """Ids to text; bytes that are no UTF-8 become U+FFFD.
@@ -143,9 +148,14 @@ class Vocabulary:
         decoder = TokenDecoder(self.tokens, hidden)
         return decoder.feed(token_ids) + decoder.flush()
 
-    def decoder(self) -> TokenDecoder:
-        """A decoder for ids that come one by one."""
-        return TokenDecoder(self.tokens, self.control_ids)
+    def decoder(self, *, show_control: bool = False) -> TokenDecoder:
+        """A decoder for ids that come one by one.
+
+        Args:
+            show_control: Write control tokens by their names; else they have no text.
+        """
+        hidden = frozenset[int]() if show_control else self.control_ids
+        return TokenDecoder(self.tokens, hidden)
 
     def token_id(self, name: str) -> int | None:
         """The id of a token by its name in the tokenizer's files, such as `<eos>`."""

@@ -104,7 +104,7 @@ class ByteTokenizer:
         """
         from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
 
-        return PreTrainedTokenizerFast(
+        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
             tokenizer_object=self.tokenizer(),
             bos_token=self.bos,
             eos_token=self.ends[0],

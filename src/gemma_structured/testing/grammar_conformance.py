@@ -262,7 +262,7 @@ def _agree(one: GrammarMatcher, other: GrammarMatcher, vocabulary: Vocabulary) -
 
 
 def _mask(matcher: GrammarMatcher, vocabulary: Vocabulary) -> NDArray[np.int32]:
-    row = bitmask.allocate(1, vocabulary.size)[0]
+    row = bitmask.allocate_row(vocabulary.size)
     row.fill(-1)  # every word is to be written
     matcher.fill_bitmask(row)
     return row
