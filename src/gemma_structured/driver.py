@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gemma_structured.exceptions import InputError
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+from gemma_structured.schema.free_text import FREE_TEXT
 from gemma_structured.types import Cancellation, Deadline, SamplingParams
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.messages import Input
     from gemma_structured.schema.output_type import OutputType
+    from gemma_structured.tools import ToolOffer
     from gemma_structured.types import Example, Issue, ModelDelta, ModelResponse
 
 __all__ = ["Driver", "ModelRequest", "Responder", "Task"]
@@ -37,6 +39,11 @@ class Task(Generic[T]):
         timeout: Seconds that one input may take, all attempts together; `None` for no limit.
         context: Handed to Pydantic's validators as `info.context`.
         local_only: Nothing may leave this machine: remote models refuse the task.
+        tools: What may be called instead of an answer.
+        thinking: Whether the model may think before it answers; a number is the most tokens that
+            the thought may have.
+        draft: Whether the model writes a draft in plain text before the answer, where it was not
+            trained to think.
     """
 
     output_type: OutputType[T]
@@ -49,6 +56,9 @@ class Task(Generic[T]):
     timeout: float | None = None
     context: object = None
     local_only: bool = False
+    tools: ToolOffer | None = None
+    thinking: bool | int = False
+    draft: bool = False
 
     def __post_init__(self) -> None:
         """Refuse budgets with which nothing could be generated."""
@@ -56,7 +66,26 @@ class Task(Generic[T]):
             raise InputError(f"max_tokens must be at least 1, not {self.max_tokens}.")
         if self.max_attempts < 1:
             raise InputError(f"max_attempts must be at least 1, not {self.max_attempts}.")
+        if self.thinking < 0:
+            raise InputError(f"A thought cannot have {self.thinking} tokens.")
+        if self.draft and self.thinking:
+            raise InputError("A task has a thought or a draft before its answer, not both.")
         Deadline.after(self.timeout)
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether the answer may be any text, so that nothing is to be said of its form."""
+        return self.output_type is FREE_TEXT
+
+    @property
+    def thinking_budget(self) -> int | None:
+        """The most tokens of a thought; `None` for no limit but the answer's."""
+        return None if isinstance(self.thinking, bool) else self.thinking
+
+    @property
+    def thinks(self) -> bool:
+        """Whether there may be a thought."""
+        return self.thinking is True or (self.thinking_budget or 0) > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

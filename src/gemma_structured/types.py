@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
+    from gemma_structured.messages import ToolCall
+
 __all__ = [
     "Attempt",
     "Cancellation",
@@ -109,6 +111,8 @@ class Usage:
         cached_tokens: Prompt tokens whose KV cache was reused, not computed.
         sampled_tokens: Tokens that the model chose.
         forced_tokens: Tokens that the grammar left no choice about (fast-forward).
+        drafted_tokens: Tokens of the answer that a draft had guessed, and that took no forward of
+            their own; part of those that were sampled or forced.
         reasoning_tokens: Tokens of the thought before the answer; part of the completion.
         forward_passes: Forward passes of a local model, the prefill's chunks included.
         requests: Requests to a remote model.
@@ -121,6 +125,7 @@ class Usage:
     cached_tokens: int = 0
     sampled_tokens: int = 0
     forced_tokens: int = 0
+    drafted_tokens: int = 0
     reasoning_tokens: int = 0
     forward_passes: int = 0
     requests: int = 0
@@ -220,6 +225,7 @@ class ModelResponse:
     Attributes:
         text: The answer, without its thought.
         thinking: The thought before it, where the model had one.
+        tool_calls: What the model asks to be called, not validated yet.
         constrained: Whether a grammar held the text, so that repair would hide a bug.
         report: What the grammar enforces and what it leaves to validation.
     """
@@ -229,6 +235,7 @@ class ModelResponse:
     usage: Usage
     model_name: str
     thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
     constrained: bool = False
     report: Report = field(default_factory=Report)
 

@@ -354,6 +354,7 @@ class _RaggedLayer(CacheLayerMixin):
                 buffer[target, :, :tokens] = buffer[source, :, :tokens]
                 buffer[source, :, :tokens] = 0
 
+    @torch.inference_mode()
     def clear(self, slot: int, tokens: int) -> None:
         """Forget a slot's first tokens: not finite, they would show through the next row's mask."""
         for buffer in (self.keys, self.values):

@@ -16,7 +16,6 @@ from gemma_structured.families.declarations import declare
 from gemma_structured.families.prompted import PromptedCalls, describe_tools
 from gemma_structured.families.slots import Slots
 from gemma_structured.families.template_messages import MessageWriter, without_calls
-from gemma_structured.families.turn import ParsedTurn
 from gemma_structured.messages import SystemMessage, ToolMessage, UserMessage
 
 if TYPE_CHECKING:
@@ -205,33 +204,6 @@ class Family:
             text += piece
         prompt = RenderedPrompt(text=text, token_ids=tuple(ids), fixed_length=fixed_length)
         return prompt, descriptions <= slots.seen
-
-    def parse(
-        self, text: str, tokenizer: ChatTokenizer, tools: Sequence[Tool[..., Any]] = ()
-    ) -> ParsedTurn:
-        """Read a turn, with its control tokens by name.
-
-        Raises:
-            OutputValidationError: It holds something that begins as a call and is none.
-        """
-        thinking, answer = self.split_thought(text)
-        if not tools:
-            return ParsedTurn(text=answer, thinking=thinking)
-        turn = self.call_format(tokenizer).parse(answer, tools)
-        return ParsedTurn(text=turn.text, thinking=thinking, calls=turn.calls)
-
-    def split_thought(self, text: str) -> tuple[str | None, str]:
-        """A thought and what follows it; where it is not closed, all is thought."""
-        marks = self.thought
-        if marks is None:
-            return None, text
-        opening = f"{marks.open}{marks.head}"
-        if not marks.open and marks.close not in text:
-            return None, text
-        if not text.startswith(opening):
-            return None, text
-        thought, _, answer = text.removeprefix(opening).partition(marks.close)
-        return thought.strip() or None, answer.removeprefix(marks.tail)
 
     def _map_roles(self, messages: Sequence[Message]) -> list[Message]:
         """Give the system's text to the first user where the family has no system role."""

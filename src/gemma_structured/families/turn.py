@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.vocabulary import Vocabulary
     from gemma_structured.messages import ToolCall
 
-__all__ = ["CallRules", "ParsedTurn", "ThoughtMarks", "turn_grammar"]
+__all__ = [
+    "CallRules",
+    "ParsedTurn",
+    "ThoughtMarks",
+    "split_thought",
+    "turn_grammar",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +30,15 @@ class ThoughtMarks:
         head: What follows that token at once.
         close: The control token after it.
         tail: What may follow that one, before the answer.
+        max_characters: The most characters of a thought whose end is text and no token, which the
+            decode loop therefore cannot bring about.
     """
 
     open: str
     head: str = ""
     close: str
     tail: str = ""
+    max_characters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,8 @@ def turn_grammar(
 
 
 def _thought(marks: ThoughtMarks, vocabulary: Vocabulary) -> str:
+    if marks.max_characters is not None:
+        return f"thought[lazy]: /(?s:.){{0,{marks.max_characters}}}{escaped(marks.close)}/"
     opening = f"{marker(marks.open, vocabulary)} " if marks.open else ""
     head = f"{literal(marks.head)} " if marks.head else ""
     tail = f" {literal(marks.tail)}?" if marks.tail else ""
@@ -119,3 +130,11 @@ def _free_text(vocabulary: Vocabulary, calls: CallRules | None) -> str:
     # No token tells the two apart: a text that comes to spell the opening has begun a call.
     spelled = escaped(calls.opener)
     return f"turn: TEXT? | opening calls_rest TEXT?\nopening[lazy]: /(?s:.*){spelled}/\n{text}"
+
+
+def split_thought(text: str, marks: ThoughtMarks | None) -> tuple[str | None, str]:
+    """A thought and what follows it; where it is not closed, all is thought."""
+    if marks is None or not text.startswith(marks.open + marks.head):
+        return None, text
+    thought, _, answer = text.removeprefix(marks.open + marks.head).partition(marks.close)
+    return thought.strip() or None, answer.removeprefix(marks.tail)

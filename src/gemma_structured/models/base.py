@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, overload
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
 
 from typing_extensions import TypeForm, Unpack
 
 from gemma_structured.driver import Responder, Task
 from gemma_structured.generator import Generator
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+from gemma_structured.schema.free_text import FREE_TEXT
 from gemma_structured.schema.output_type import OutputType
+from gemma_structured.tools import ToolOffer
+from gemma_structured.turns import TurnTaker
 from gemma_structured.types import SamplingParams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gemma_structured.exceptions import GemmaStructuredError
-    from gemma_structured.messages import Input
+    from gemma_structured.messages import Input, ToolCall
     from gemma_structured.schema.terms import Term
     from gemma_structured.streaming import AsyncStream, Stream
+    from gemma_structured.tools import Tool, ToolChoice
     from gemma_structured.types import Example, Result
 
 __all__ = ["Model", "TaskOptions"]
@@ -45,6 +50,10 @@ class TaskOptions(TypedDict, Generic[T], total=False):
         context: Handed to Pydantic's validators as `info.context`.
         local_only: Nothing may leave this machine: remote models refuse, and a `FallbackModel`
             passes them over.
+        thinking: Whether the model may think before it answers; a number is the most tokens that
+            the thought may have.
+        draft: Whether the model writes a draft in plain text before the answer, where it was not
+            trained to think.
     """
 
     instruction: str | None
@@ -60,6 +69,8 @@ class TaskOptions(TypedDict, Generic[T], total=False):
     timeout: float | None
     context: object
     local_only: bool
+    thinking: bool | int
+    draft: bool
 
 
 class Model(ABC):
@@ -205,6 +216,64 @@ class Model(ABC):
             return await generator.abatch(documents, errors="raise", concurrency=concurrency)
         return await generator.abatch(documents, errors="return", concurrency=concurrency)
 
+    def call_tools(
+        self,
+        document: Input,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]],
+        *,
+        tool_choice: ToolChoice = "required",
+        parallel: tuple[int, int] = (1, 8),
+        **options: Unpack[TaskOptions[str]],
+    ) -> list[ToolCall]:
+        """Ask which tools are to be called, and do not call them.
+
+        Args:
+            document: A text, or a conversation.
+            tools: What may be called; functions are made into tools.
+            tool_choice: `"required"`, `"auto"` (perhaps none), `"none"`, or the name of one tool.
+            parallel: The least and the most calls.
+            **options: See `TaskOptions`.
+
+        Returns:
+            The calls, their arguments validated and typed. Wrong ones are asked for again.
+
+        Raises:
+            OutputValidationError: No attempt validates.
+            ModelError: The model gave no usable answer.
+            InputError: The document or an option cannot be used.
+        """
+        offer = ToolOffer.of(tools, choice=tool_choice, parallel=parallel)
+        return list(self.turns(FREE_TEXT, offer, **options)(document).calls)
+
+    async def acall_tools(
+        self,
+        document: Input,
+        tools: Iterable[Tool[..., Any] | Callable[..., Any]],
+        *,
+        tool_choice: ToolChoice = "required",
+        parallel: tuple[int, int] = (1, 8),
+        **options: Unpack[TaskOptions[str]],
+    ) -> list[ToolCall]:
+        """Ask which tools are to be called, without blocking the event loop."""
+        offer = ToolOffer.of(tools, choice=tool_choice, parallel=parallel)
+        turn = await self.turns(FREE_TEXT, offer, **options).acall(document)
+        return list(turn.calls)
+
+    def turns(
+        self,
+        output_type: TypeForm[T] | Term[T],
+        offer: ToolOffer,
+        **options: Unpack[TaskOptions[T]],
+    ) -> TurnTaker[T]:
+        """Prepare for the turns of a conversation in which tools may be called.
+
+        Raises:
+            SchemaError: The output type or a tool's parameters cannot be used.
+            InputError: An option cannot be used.
+        """
+        task = _task(OutputType.of(output_type), options)
+        return TurnTaker(self, replace(task, tools=offer))
+
 
 def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
     if unknown := options.keys() - TaskOptions.__annotations__.keys():
@@ -229,4 +298,6 @@ def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
         timeout=options.get("timeout"),
         context=options.get("context"),
         local_only=options.get("local_only", False),
+        thinking=options.get("thinking", False),
+        draft=options.get("draft", False),
     )
