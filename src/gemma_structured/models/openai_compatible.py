@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
     from typing_extensions import Unpack
 
+    from gemma_structured.remote.pricing import Pricing
     from gemma_structured.types import JsonValue
 
 __all__ = ["OpenAICompatibleModel"]
@@ -66,6 +67,15 @@ class OpenAICompatibleModel(RemoteModel):
             options=options,
         )
         self.is_remote = not _is_loopback(base_url)
+
+    def members(
+        self, *, price: Pricing | None, thinking: bool | int, needs_parameters: bool
+    ) -> dict[str, JsonValue]:
+        """Thinking as vLLM, SGLang and llama.cpp hand it to the chat template."""
+        del price, needs_parameters
+        if thinking is False:
+            return self.extra
+        return {"chat_template_kwargs": {"enable_thinking": True}, **self.extra}
 
 
 def _is_loopback(base_url: str) -> bool:

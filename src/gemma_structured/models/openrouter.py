@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from gemma_structured.remote.pricing import ModelInfo
-    from gemma_structured.remote.wire import StructuredMode
     from gemma_structured.types import JsonValue
 
 __all__ = ["OpenRouterModel", "Reasoning"]
@@ -45,7 +44,8 @@ class OpenRouterModel(RemoteModel):
         api_key: The key; `OPENROUTER_API_KEY` unless given. Without one, requests fail.
         fallback_models: Models that OpenRouter itself tries when the first cannot answer.
         routing: Which providers may be used.
-        reasoning: How much the model may think first; what OpenRouter does unless told.
+        reasoning: How much the model may think first where the task does not say; what OpenRouter
+            does unless told.
         base_url: Where the API is.
         app_title: What OpenRouter's dashboard calls the application.
         app_url: The application's address there.
@@ -83,10 +83,12 @@ class OpenRouterModel(RemoteModel):
         self.reasoning: Reasoning | None = reasoning
         self._prices = PriceList()
 
-    def members(self, mode: StructuredMode, price: Pricing | None) -> dict[str, JsonValue]:
+    def members(
+        self, *, price: Pricing | None, thinking: bool | int, needs_parameters: bool
+    ) -> dict[str, JsonValue]:
         """OpenRouter's own members of a request."""
         routing = self.routing
-        if mode != "prompt" and routing.require_parameters is None:
+        if needs_parameters and routing.require_parameters is None:
             routing = replace(routing, require_parameters=True)
         if price is not None and routing.max_price is None:
             # The server keeps to the price that the budget reckons with.
@@ -99,8 +101,9 @@ class OpenRouterModel(RemoteModel):
             members["provider"] = provider
         if self.fallback_models:
             members["models"] = [self.name, *self.fallback_models]
-        if self.reasoning is not None:
-            members["reasoning"] = _reasoning(self.reasoning)
+        reasoning = self.reasoning if thinking is False else thinking
+        if reasoning is not None:
+            members["reasoning"] = _reasoning(reasoning)
         return {**members, **self.extra}
 
     def check_ready(self) -> None:

@@ -152,9 +152,17 @@ class RemoteModel(Model):
         other.redact = both
         return other
 
-    def members(self, mode: StructuredMode, price: Pricing | None) -> dict[str, JsonValue]:
-        """Members of the request's JSON that are particular to the server."""
-        del mode, price
+    def members(
+        self, *, price: Pricing | None, thinking: bool | int, needs_parameters: bool
+    ) -> dict[str, JsonValue]:
+        """Members of the request's JSON that are particular to the server.
+
+        Args:
+            price: What the budget reckons with, if it does.
+            thinking: What the task says of the thought; `False` leaves it to the model.
+            needs_parameters: Whether a server that drops what it does not know is of no use.
+        """
+        del price, thinking, needs_parameters
         return self.extra
 
     def pricing(self) -> Pricing | None:

@@ -73,10 +73,12 @@ class Assembler:
 
     Attributes:
         answer_in_tool: The answer is the arguments of a tool call, not the content.
+        calls_apart: Calls are no answer, but what the model asks for.
         context: For errors.
     """
 
     answer_in_tool: bool = False
+    calls_apart: bool = False
     context: ErrorContext = field(default_factory=ErrorContext)
     _text: list[str] = field(default_factory=list[str])
     _thinking: list[str] = field(default_factory=list[str])
@@ -150,7 +152,7 @@ class Assembler:
         """What was held back; the answer in another place, where its own place is empty."""
         rest = self._splitter.flush()
         delta = self._keep(text=rest.text, thinking=rest.thinking)
-        if "".join(self._text).strip() or self._finish == "length":
+        if "".join(self._text).strip() or self._finish == "length" or self.calls_apart:
             return delta
         thought = "".join(self._thinking)
         aside = "".join(self._aside)

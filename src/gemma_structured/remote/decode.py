@@ -92,10 +92,14 @@ class BodyDecoder:
 
     is_done = False
 
-    def __init__(self, context: ErrorContext, *, answer_in_tool: bool = False) -> None:
+    def __init__(
+        self, context: ErrorContext, *, answer_in_tool: bool = False, calls_apart: bool = False
+    ) -> None:
         self.context = context
         self._json = JsonDecoder(context)
-        self._assembler = Assembler(answer_in_tool=answer_in_tool, context=context)
+        self._assembler = Assembler(
+            answer_in_tool=answer_in_tool, calls_apart=calls_apart, context=context
+        )
 
     def feed(self, piece: bytes) -> Sequence[ModelDelta]:
         """Keep the bytes."""
@@ -125,11 +129,15 @@ class BodyDecoder:
 class StreamDecoder:
     """A chat completion that comes as server-sent events."""
 
-    def __init__(self, context: ErrorContext, *, answer_in_tool: bool = False) -> None:
+    def __init__(
+        self, context: ErrorContext, *, answer_in_tool: bool = False, calls_apart: bool = False
+    ) -> None:
         self.context = context
         self.is_done = False
         self._reader = EventReader()
-        self._assembler = Assembler(answer_in_tool=answer_in_tool, context=context)
+        self._assembler = Assembler(
+            answer_in_tool=answer_in_tool, calls_apart=calls_apart, context=context
+        )
 
     def feed(self, piece: bytes) -> Sequence[ModelDelta]:
         """Take the next bytes.
@@ -181,9 +189,13 @@ class StreamDecoder:
 
 
 def chat_decoder(
-    content_type: str, context: ErrorContext, *, answer_in_tool: bool
+    content_type: str,
+    context: ErrorContext,
+    *,
+    answer_in_tool: bool = False,
+    calls_apart: bool = False,
 ) -> Decoder[Completion]:
     """The decoder for what the server sends, which need not be what was asked for."""
     if content_type.partition(";")[0].strip().lower() == "text/event-stream":
-        return StreamDecoder(context, answer_in_tool=answer_in_tool)
-    return BodyDecoder(context, answer_in_tool=answer_in_tool)
+        return StreamDecoder(context, answer_in_tool=answer_in_tool, calls_apart=calls_apart)
+    return BodyDecoder(context, answer_in_tool=answer_in_tool, calls_apart=calls_apart)

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemma_structured.messages import ToolCall, ToolReturn
+    from gemma_structured.tools import ToolOffer
     from gemma_structured.types import JsonValue
 
-__all__ = ["ToolCallReader", "WrittenCall", "encode_call", "encode_return"]
+__all__ = ["ToolCallReader", "WrittenCall", "encode_call", "encode_offer", "encode_return"]
 
 
 @dataclass(slots=True)
@@ -72,6 +73,31 @@ class ToolCallReader:
         begins = others and not call.arguments
         call.arguments += arguments
         return f"\n{arguments}" if begins else arguments
+
+
+def encode_offer(offer: ToolOffer) -> dict[str, JsonValue]:
+    """The members of a request that say what may be called."""
+    tools: list[JsonValue] = [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters.value,
+            },
+        }
+        for tool in offer.tools
+    ]
+    if not tools:
+        return {}
+    choice: JsonValue = offer.choice
+    if offer.choice not in {"auto", "required", "none"}:
+        choice = {"type": "function", "function": {"name": offer.choice}}
+    return {
+        "tools": tools,
+        "tool_choice": choice,
+        "parallel_tool_calls": offer.parallel[1] > 1,
+    }
 
 
 def encode_call(call: ToolCall) -> dict[str, JsonValue]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from gemma_structured.exceptions import InputError
 from gemma_structured.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
-from gemma_structured.remote.tool_calls import encode_call, encode_return
+from gemma_structured.remote.tool_calls import encode_call, encode_offer, encode_return
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemma_structured.messages import Message
+    from gemma_structured.tools import ToolOffer
     from gemma_structured.types import JsonValue, SamplingParams
 
 __all__ = ["ChatRequest", "OutputForm", "StructuredMode"]
@@ -86,6 +87,7 @@ class ChatRequest:
         max_tokens: The most tokens of answer and thought; always sent.
         sampling: How tokens are chosen.
         form: The answer's form.
+        tools: What the model may call.
         extra: Members of the request that are particular to a server.
         stream_extra: The same, sent only with a request to stream.
     """
@@ -95,6 +97,7 @@ class ChatRequest:
     max_tokens: int
     sampling: SamplingParams
     form: OutputForm = field(default_factory=OutputForm)
+    tools: ToolOffer | None = None
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
     stream_extra: Mapping[str, JsonValue] = field(default_factory=dict[str, "JsonValue"])
 
@@ -110,6 +113,7 @@ class ChatRequest:
             "max_tokens": self.max_tokens,
             **_sampling(self.sampling),
             **self.form.encode(),
+            **(encode_offer(self.tools) if self.tools else {}),
             **self.extra,
         }
         if stream:
@@ -136,8 +140,9 @@ class ChatRequest:
     @property
     def max_prompt_tokens(self) -> int:
         """An upper bound of the prompt's tokens: no tokenizer has more tokens than bytes."""
-        form = json.dumps(self.form.encode(), ensure_ascii=False)
-        size = len((self.text + form).encode("utf-8", "surrogatepass"))
+        members = self.form.encode() | (encode_offer(self.tools) if self.tools else {})
+        apart = json.dumps(members, ensure_ascii=False)
+        size = len((self.text + apart).encode("utf-8", "surrogatepass"))
         return size + _TOKENS_PER_MESSAGE * len(self.messages) + _TOKENS_PER_REQUEST
 
 
