@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import jiter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_turn"]
 
+_TAGGED = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
 _UNREAD: Final = ""
 """The name under which arguments that are no object are kept; no tool has a parameter of it."""
 
@@ -36,6 +38,8 @@ def read_turn(completion: Completion, offer: ToolOffer) -> tuple[str, tuple[Tool
             for call in completion.tool_calls
         ]
         return completion.text, tuple(calls)
+    if tagged := _tagged(completion.text):
+        return _TAGGED.sub("", completion.text).strip(), tagged
     formats = [form for family in FAMILIES for form in family.call_formats]
     for form in formats:
         if form.opener in completion.text:
@@ -46,6 +50,18 @@ def read_turn(completion: Completion, offer: ToolOffer) -> tuple[str, tuple[Tool
             if turn.calls:
                 return turn.text, turn.calls
     return completion.text, ()
+
+
+def _tagged(text: str) -> tuple[ToolCall, ...]:
+    """Calls as JSON between tags, which many models write, with spaces wherever they like."""
+    calls: list[ToolCall] = []
+    for written in _TAGGED.findall(text):
+        call = _arguments(written)
+        name, arguments = call.get("name"), call.get("arguments", call.get("parameters"))
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return ()
+        calls.append(ToolCall(name, arguments))
+    return tuple(calls)
 
 
 def _arguments(text: str) -> Mapping[str, JsonValue]:
