@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.dialect import children
 from gemma_structured.types import JsonValue, pointer
 
 if TYPE_CHECKING:
@@ -73,22 +74,24 @@ class _FiniteSchemas:
         )
 
     def _settle(self) -> None:
-        nodes = [node for _, node in self._schema.walk() if isinstance(node, dict)]
-        extra = [
-            target
-            for node in nodes
-            if (target := self._target(node)) is not None and isinstance(target, dict)
-        ]
-        for target in extra:
-            if id(target) not in self._paths:
-                self._paths[id(target)] = ()
-                nodes.append(target)
-        pending = list(reversed(nodes))
+        """Go through all schemas, and again through those that need one newly known as finite."""
+        pending: list[dict[str, JsonValue]] = []
+        for _, node in self._schema.walk():
+            if isinstance(node, dict):
+                pending.append(node)
+                target = self._target(node)
+                if isinstance(target, dict) and id(target) not in self._paths:
+                    self._paths[id(target)] = ()
+                    pending.append(target)
+        needed_by: dict[int, list[dict[str, JsonValue]]] = {}
+        for node in pending:
+            for part in (self._target(node), *(child for _, child in children(node))):
+                if isinstance(part, dict):
+                    needed_by.setdefault(id(part), []).append(node)
         while pending:
-            unsettled = [node for node in pending if not self._has_instance(node)]
-            if len(unsettled) == len(pending):
-                return
-            pending = unsettled
+            node = pending.pop()
+            if id(node) not in self._finite and self._has_instance(node):
+                pending += needed_by.get(id(node), ())
 
     def _has_instance(self, node: dict[str, JsonValue]) -> bool:
         if self._in_place(node) and any(self._of_type(node, kind) for kind in _types(node)):

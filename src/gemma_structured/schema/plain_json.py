@@ -15,7 +15,7 @@ __all__ = ["MAX_DEPTH", "MAX_NODES", "plain_json"]
 
 MAX_DEPTH: Final = 200
 """Levels of nesting that a schema may have."""
-MAX_NODES: Final = 1_000_000
+MAX_NODES: Final = 250_000
 """Values that a schema may hold in all; those that stand in several places count each time."""
 _MAX_INTEGER_BITS: Final = 4096
 

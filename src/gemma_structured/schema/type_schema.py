@@ -137,6 +137,16 @@ class TypeSchemaGenerator(GenerateJsonSchema):
         generated.pop("propertyNames", None)
         return {**generated, "propertyNames": names} if names else generated
 
+    def chain_schema(self, schema: core_schema.ChainSchema) -> JsonSchemaValue:
+        """Keep the patterns of later steps: how Pydantic adds a pattern to a validated string."""
+        generated = super().chain_schema(schema)
+        for step in schema["steps"][1:]:
+            inner: Any = step.get("schema")
+            if step["type"] == "function-wrap" and inner["type"] == "str" and "pattern" in inner:
+                later = {"pattern": self.str_schema(inner)["pattern"]}
+                generated = {**generated, "allOf": [*generated.get("allOf", []), later]}
+        return generated
+
     def definitions_schema(self, schema: core_schema.DefinitionsSchema) -> JsonSchemaValue:
         """Remember the definitions, so that the class of a key can be looked up."""
         self._core |= {each["ref"]: each for each in schema["definitions"] if "ref" in each}
