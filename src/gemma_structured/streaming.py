@@ -10,6 +10,7 @@ from gemma_structured.exceptions import (
     GenerationCancelledError,
     TransportError,
 )
+from gemma_structured.parsing.json_start import JsonStart
 from gemma_structured.parsing.partial import JsonValueParser, TextValueParser
 from gemma_structured.types import ModelResponse, Partial, Restarted
 
@@ -42,12 +43,13 @@ class _Progress(Generic[T]):
 
     def _begin(self) -> None:
         self._parser: ValueParser = JsonValueParser() if self._is_json else TextValueParser()
+        self._start = JsonStart() if self._is_json else None
         self._text = ""
 
     def piece(self, delta: ModelDelta) -> Partial[T]:
         """A piece of the answer has come."""
         self._text += delta.text
-        self._parser.feed(delta.text)
+        self._parser.feed(delta.text if self._start is None else self._start.feed(delta.text))
         return self._partial(delta.text, delta.thinking)
 
     def response(self, response: ModelResponse | None) -> StreamEvent[T]:

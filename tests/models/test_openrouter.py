@@ -254,6 +254,19 @@ def test_streams_show_partial_objects(fake, make):
     assert result.usage.seconds_to_first_token <= result.usage.seconds
 
 
+@pytest.mark.parametrize(
+    "wrap", ["```json\n{}\n```", "Sure, here it is: {} Bye", "<think>{</think>{}"]
+)
+def test_streams_show_partial_objects_behind_prose(fake, make, wrap):
+    """Fences and a word before the JSON do not hide the value that grows."""
+    fake.script(Answer(text=wrap.replace("{}", GOOD), piece=1))
+    with make().stream("x", Invoice) as stream:
+        partials = list(stream)
+    assert any(partial.value == {"number": "A"} for partial in partials)
+    assert partials[-1].value == {"number": "A1", "total": 2.5}
+    assert stream.result().output == A1
+
+
 def test_a_stream_restarts_on_a_wrong_answer(fake, make):
     """`Restarted` says what was wrong; the result is the second answer."""
     fake.script(Answer(text='{"number":1}'))
