@@ -52,9 +52,10 @@ def _check_patterns(node: dict[str, JsonValue], path: Path) -> None:
             EcmaRegex.of(pattern)
         except SchemaError as error:
             raise SchemaError(
-                error.message.removeprefix("(root): "),
+                error.message,
                 path=pointer(where),
                 keyword=str(where[len(path)]),
+                hint=error.hint,
             ) from None
 
 
