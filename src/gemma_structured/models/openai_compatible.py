@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from gemma_structured.exceptions import InputError
 from gemma_structured.models.remote import RemoteModel, RemoteOptions
 from gemma_structured.remote.server import secret_key
 
@@ -79,15 +78,8 @@ class OpenAICompatibleModel(RemoteModel):
 
 
 def _is_loopback(base_url: str) -> bool:
-    """Whether a URL leads to this machine.
-
-    Raises:
-        InputError: It is no URL.
-    """
-    try:
-        host = httpx.URL(base_url).host
-    except httpx.InvalidURL:
-        raise InputError("base_url is no URL.") from None
+    """Whether a URL leads to this machine."""
+    host = httpx.URL(base_url).host
     if host == "localhost":
         return True
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import httpx
@@ -62,8 +63,7 @@ class Server:
         requests_per_minute: float | None = None,
         max_response_bytes: int = 32 * 1024 * 1024,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise InputError("base_url must begin with http:// or https://.")
+        _check_url(base_url)
         self.base_url = base_url.rstrip("/") + "/"
         self.key = key
         self.timeouts = timeouts or Timeouts()
@@ -145,6 +145,22 @@ class Server:
             hint="Look at the network and at `base_url`." if isinstance(error, UNSENT) else None,
             model_name=name,
         )
+
+
+def _check_url(base_url: str) -> None:
+    """Refuse what is no address of a server.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not base_url.startswith(("http://", "https://")):
+        raise InputError("base_url must begin with http:// or https://.")
+    try:
+        host = httpx.URL(base_url).raw_host.decode("ascii")
+    except httpx.InvalidURL:
+        host = ""
+    if not re.fullmatch(r"[\w.:-]+", host):
+        raise InputError("base_url names no host.")
 
 
 def secret_key(key: str | SecretStr | None) -> SecretStr | None:

@@ -138,6 +138,7 @@ class Answer:
             "model": self.model or request.get("model"),
             "object": kind,
             "created": 1_700_000_000,
+            **({"system_fingerprint": None} if kind == "chat.completion" else {}),
             **self.overrides,
         }
         return {name: value for name, value in head.items() if value is not ...}
