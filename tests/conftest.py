@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.models.local import LocalModel
     from gemma_structured.testing.tiny_shapes import Architecture
 
-EMBEDDED_FIXTURES = {"embedded_model", "embedded_checkpoint"}
+EMBEDDED_FIXTURES = {"embedded_model", "embedded_checkpoint", "shared_embedded"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +40,31 @@ def embedded_model(embedded_checkpoint: Path) -> LoadedModel:
     from gemma_structured.decoding.load_options import LoadOptions
 
     return load_embedded(LoadOptions(device="cpu", dtype="float32"), progress=False)
+
+
+@pytest.fixture(scope="session")
+def local_model(embedded_model: LoadedModel) -> LocalModel:
+    """The embedded model as users hold it: once a session."""
+    from gemma_structured.models.local import LocalModel
+
+    model = LocalModel("embedded")
+    model._load = lambda: embedded_model
+    return model.load()
+
+
+@pytest.fixture
+def shared_embedded(local_model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every `gs.LocalModel("embedded")` of an example the session's one."""
+    import gemma_structured
+    from gemma_structured.models.local import LocalModel
+
+    class SharedLocalModel(LocalModel):
+        def __init__(self, source: str = "embedded", **options: object) -> None:
+            super().__init__(source, **options)  # type: ignore[arg-type]
+            if source == "embedded" and not options:
+                self._runtime = local_model.runtime()
+
+    monkeypatch.setattr(gemma_structured, "LocalModel", SharedLocalModel)
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def build_model(name: str) -> Model:
         LoadError: It cannot be loaded.
     """
     if is_remote(name):
-        from gemma_structured import OpenRouterModel  # noqa: PLC0415 (only where it is wanted)
+        from gemma_structured.models.openrouter import OpenRouterModel  # noqa: PLC0415
 
         slug = name.removeprefix(_OPENROUTER)
         if not slug:
@@ -42,7 +42,7 @@ def build_model(name: str) -> Model:
         return OpenRouterModel(slug)
     if not name.strip():
         raise InputError("The model's name is empty.", hint="Try --model embedded.")
-    from gemma_structured import LocalModel  # noqa: PLC0415 (only where it is wanted)
+    from gemma_structured.models.local import LocalModel  # noqa: PLC0415
 
     model = LocalModel(name)
     if err().is_terminal:
