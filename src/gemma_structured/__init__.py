@@ -19,6 +19,16 @@ from typing import TYPE_CHECKING
 from gemma_structured._version import __version__
 
 if TYPE_CHECKING:
+    from gemma_structured.agent import (
+        Agent,
+        AgentCall,
+        AgentEvent,
+        AgentOutput,
+        AgentReturn,
+        AgentText,
+        AgentThought,
+    )
+    from gemma_structured.conversation import Conversation, ConversationStore
     from gemma_structured.exceptions import (
         APIStatusError,
         AuthenticationError,
@@ -41,10 +51,19 @@ if TYPE_CHECKING:
         SchemaError,
         TokenRejectedError,
         ToolError,
+        ToolRetry,
+        ToolTimeoutError,
         TransportError,
     )
     from gemma_structured.generator import Generator
-    from gemma_structured.messages import AssistantMessage, SystemMessage, UserMessage
+    from gemma_structured.messages import (
+        AssistantMessage,
+        SystemMessage,
+        ToolCall,
+        ToolMessage,
+        ToolReturn,
+        UserMessage,
+    )
     from gemma_structured.models.base import Model
     from gemma_structured.models.local import LocalModel
     from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
@@ -52,6 +71,9 @@ if TYPE_CHECKING:
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
     from gemma_structured.streaming import AsyncStream, Stream
+    from gemma_structured.tools import Tool, ToolContext, ToolOffer, tool
+    from gemma_structured.tools.mcp import MCPTools
+    from gemma_structured.turns import Turn
     from gemma_structured.types import (
         Attempt,
         Example,
@@ -66,15 +88,17 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "agent": "Agent AgentCall AgentEvent AgentOutput AgentReturn AgentText AgentThought",
+    "conversation": "Conversation ConversationStore",
     "exceptions": (
         "APIStatusError AuthenticationError BudgetExceededError ContextLengthError "
         "DeadlineExceededError FallbackError GemmaStructuredError GenerationCancelledError "
         "GrammarError IncompleteOutputError InputError InsufficientCreditsError LoadError "
         "ModelBusyError ModelError OutputValidationError RateLimitError RefusalError SchemaError "
-        "TokenRejectedError ToolError TransportError"
+        "TokenRejectedError ToolError ToolRetry ToolTimeoutError TransportError"
     ),
     "generator": "Generator",
-    "messages": "AssistantMessage SystemMessage UserMessage",
+    "messages": ("AssistantMessage SystemMessage ToolCall ToolMessage ToolReturn UserMessage"),
     "models.base": "Model",
     "models.local": "LocalModel",
     "schema.bounds": "DEFAULT_BOUNDS Bounds",
@@ -82,6 +106,9 @@ _HOMES = {
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
     "streaming": "AsyncStream Stream",
+    "tools": "Tool ToolContext ToolOffer tool",
+    "tools.mcp": "MCPTools",
+    "turns": "Turn",
     "types": (
         "Attempt Example Issue JsonValue Partial Report Restarted Result SamplingParams Usage"
     ),
@@ -91,6 +118,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split
 __all__ = [
     "DEFAULT_BOUNDS",
     "APIStatusError",
+    "Agent",
+    "AgentCall",
+    "AgentEvent",
+    "AgentOutput",
+    "AgentReturn",
+    "AgentText",
+    "AgentThought",
     "AssistantMessage",
     "AsyncStream",
     "Attempt",
@@ -99,6 +133,8 @@ __all__ = [
     "BudgetExceededError",
     "Choice",
     "ContextLengthError",
+    "Conversation",
+    "ConversationStore",
     "DeadlineExceededError",
     "Example",
     "FallbackError",
@@ -115,6 +151,7 @@ __all__ = [
     "Lark",
     "LoadError",
     "LocalModel",
+    "MCPTools",
     "Model",
     "ModelBusyError",
     "ModelError",
@@ -132,11 +169,21 @@ __all__ = [
     "Stream",
     "SystemMessage",
     "TokenRejectedError",
+    "Tool",
+    "ToolCall",
+    "ToolContext",
     "ToolError",
+    "ToolMessage",
+    "ToolOffer",
+    "ToolRetry",
+    "ToolReturn",
+    "ToolTimeoutError",
     "TransportError",
+    "Turn",
     "Usage",
     "UserMessage",
     "__version__",
+    "tool",
 ]
 
 
