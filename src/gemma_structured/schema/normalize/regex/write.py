@@ -85,7 +85,9 @@ def _write(tree: Regex, *, level: int) -> str:
             text = "|".join(_write(option, level=0) for option in options)
             return f"(?:{text})" if level else text
         case Repeat(body, least, most):
-            return f"{_write(body, level=2)}{_quantifier(least, most)}"
+            text = f"{_write(body, level=2)}{_quantifier(least, most)}"
+            # `a{1,2}?` would be a lazy quantifier, not a repetition of one.
+            return f"(?:{text})" if level == 2 else text  # noqa: PLR2004
         case Look():
             raise RegexError("It looks around.")
 
