@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from typing_extensions import TypeForm, Unpack
@@ -118,6 +119,11 @@ class Agent(Generic[T]):
         **options: See `TaskOptions`. The `instruction` is all that is sent beside the conversation,
             the tools and the form of the output.
 
+    Attributes:
+        offer: The tools, and how they may be called in the first turn.
+        first_turn: Takes the first turn.
+        later_turns: Takes those after it, which need make no calls.
+
     Raises:
         InputError: An option cannot be used, or a tool needs approval and nobody gives it.
         SchemaError: The output type or a tool cannot be used.
@@ -148,11 +154,11 @@ class Agent(Generic[T]):
             )
         asked: Any = FREE_TEXT if output_type is None else output_type
         later = replace(first, choice="auto") if first.must_call else first
-        self._first: TurnTaker[T] = model.turns(asked, first, **options)
-        self._later: TurnTaker[T] = model.turns(asked, later, **options)
-        self._tools = first
-        self._max_steps = max_steps
-        self._max_tokens = max_tokens_in_all
+        self.first_turn: TurnTaker[T] = model.turns(asked, first, **options)
+        self.later_turns: TurnTaker[T] = model.turns(asked, later, **options)
+        self.offer = first
+        self.max_steps = max_steps
+        self.max_tokens_in_all = max_tokens_in_all
         self._approve = approve
         self._on_error = on_error
 
@@ -208,7 +214,7 @@ class Agent(Generic[T]):
                 yield from map(AgentCall, calls)
                 run.begin(calls)
                 with ThreadPoolExecutor(len(calls)) as pool:
-                    made = list(pool.map(lambda call: self._make(call, context), calls))
+                    made = list(pool.map(partial(self._make, context=context), calls))
                 run.end(made)
                 yield from map(AgentReturn, calls, made)
             for event in run.taker.stream(run.conversation):
@@ -246,7 +252,7 @@ class Agent(Generic[T]):
 
     def prompt(self, document: str | Sequence[Message]) -> str:
         """Exactly what the first turn sends, control tokens and all."""
-        return self._first.prompt(_begun(document))
+        return self.first_turn.prompt(_begun(document))
 
     def _make(self, call: ToolCall, context: object) -> ToolReturn:
         try:
@@ -264,7 +270,7 @@ class Agent(Generic[T]):
 
     def _checked(self, call: ToolCall) -> tuple[Tool[..., Any], ToolCall]:
         """The call's tool and typed arguments, if it may be made."""
-        tool = next((each for each in self._tools.tools if each.name == call.name), None)
+        tool = next((each for each in self.offer.tools if each.name == call.name), None)
         if tool is None:
             raise ToolRetry(f"There is no tool {call.name!r:.80}.")
         if call.typed is None:  # it comes from a conversation that was saved
@@ -304,18 +310,18 @@ class _Run(Generic[T]):
     @property
     def taker(self) -> TurnTaker[T]:
         """Who takes the next turn."""
-        if self._steps >= self._agent._max_steps:  # noqa: SLF001 - one class in two parts
+        if self._steps >= self._agent.max_steps:
             raise ModelError(
                 f"There is no answer after {self._steps} steps.",
                 hint="Raise `max_steps`, or give the model less to do.",
             )
         begun = self._steps or not isinstance(self.conversation[-1], UserMessage)
-        return self._agent._later if begun else self._agent._first  # noqa: SLF001
+        return self._agent.later_turns if begun else self._agent.first_turn
 
     def batches(self) -> list[list[ToolCall]]:
         """The pending calls in the order in which they are made, safe neighbours together."""
         pending = self.conversation.pending_calls
-        safe = {each.name for each in self._agent._tools.tools if each.concurrent}  # noqa: SLF001
+        safe = {each.name for each in self._agent.offer.tools if each.concurrent}
         batches: list[list[ToolCall]] = []
         for call in pending:
             if call.name in safe and batches and batches[-1][-1].name in safe:
@@ -359,7 +365,7 @@ class _Run(Generic[T]):
                 usage=self._usage,
                 steps=self._steps,
             )
-        most = self._agent._max_tokens  # noqa: SLF001
+        most = self._agent.max_tokens_in_all
         if most is not None and self._usage.total_tokens >= most:
             raise BudgetExceededError(
                 f"The run has cost {self._usage.total_tokens} tokens of {most}.",
