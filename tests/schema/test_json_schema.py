@@ -170,6 +170,9 @@ def test_draft_is_named_by_schema(uri, name):
         ({"$ref": "https://example.org/schema.json"}, "/$ref", "$ref"),
         ({"$ref": "#/title", "title": "x"}, "/$ref", "$ref"),
         ({"$ref": "a b%"}, "/$ref", "$ref"),
+        ({"$ref": "#"}, "", None),
+        ({"items": {"anyOf": [{"type": "null"}, {"$ref": "#/items"}]}}, "/items", None),
+        ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "/$defs/a", None),
         ({"$schema": "https://example.org/mine"}, "/$schema", "$schema"),
         ({"$schema": 3}, "/$schema", "$schema"),
     ],
@@ -256,7 +259,10 @@ HUGE = {
     },
     "60 levels": _deep(60),
     "2,000 definitions": {
-        "$defs": {f"d{i}": {"$ref": f"#/$defs/d{(i + 1) % 2_000}"} for i in range(2_000)}
+        "$defs": {
+            f"d{i}": {"properties": {"next": {"$ref": f"#/$defs/d{(i + 1) % 2_000}"}}}
+            for i in range(2_000)
+        }
     },
 }
 

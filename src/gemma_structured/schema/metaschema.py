@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.cycles import check_cycles
 from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.validator import validator_class
 from gemma_structured.types import pointer
@@ -38,6 +39,7 @@ def check_schema(schema: JsonSchema) -> None:
             ref = node.get(keyword)
             if isinstance(ref, str):
                 schema.resolve(ref, base=path)
+    check_cycles(schema)
 
 
 def _check_patterns(node: dict[str, JsonValue], path: Path) -> None:
