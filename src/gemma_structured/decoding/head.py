@@ -16,6 +16,8 @@ from torch.nn import functional
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -83,16 +85,21 @@ class Head:
         self._computed_by = "self" if same else "model"
         return hidden[0] if same else reference
 
-    def logits(self, states: Tensor) -> LazyLogits:
-        """Wrap one row's states, `[wanted, …]`."""
-        return LazyLogits(self, states, ready=self._computed_by == "model")
+    def logits(self, states: Tensor, counts: Sequence[int]) -> list[LazyLogits]:
+        """Wrap the states of a forward, `[rows, wanted, …]`; row `i` wants its last `counts[i]`."""
+        shared = _Projection(self, states, ready=self._computed_by == "model")
+        return [LazyLogits(shared, row, count) for row, count in enumerate(counts)]
 
     def project(self, hidden: Tensor) -> Tensor:
         """All logits, float32: `[…, hidden]` to `[…, vocab]`."""
         return self._capped(self._projection(hidden).float())
 
-    def project_to(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
-        """The logits of some tokens, float32: `[wanted, hidden]` to `[wanted, len(token_ids)]`."""
+    def project_to(self, hidden: Tensor, token_ids: Tensor) -> Tensor | None:
+        """The logits of some tokens, float32: `[hidden]` to `[len(token_ids)]`.
+
+        Returns:
+            `None` where the whole product costs less, or the weights cannot be gathered from.
+        """
         projection = self._projection
         if (
             type(projection) is not nn.Linear
@@ -100,7 +107,7 @@ class Head:
             or projection.weight.device.type == "meta"
             or token_ids.numel() * _SPARSE_SHARE > projection.out_features
         ):
-            return self.project(hidden)[..., token_ids]
+            return None
         ids = token_ids.to(projection.weight.device)
         bias = cast("Tensor | None", projection.bias)
         bias = None if bias is None else bias.index_select(0, ids)
@@ -120,24 +127,45 @@ class Head:
         return torch.take_along_dim(states, positions[..., None].to(states.device), dim=1)
 
 
+class _Projection:
+    """The logits of a forward, `[rows, wanted, vocab]`, computed at most once for all its rows.
+
+    The head reads all its weights for one row as for many.
+    """
+
+    def __init__(self, head: Head, states: Tensor, *, ready: bool) -> None:
+        self.head = head
+        self.states = states
+        self.computed = states.float() if ready else None
+
+    def all(self) -> Tensor:
+        if self.computed is None:
+            self.computed = self.head.project(self.states)
+        return self.computed
+
+
 class LazyLogits:
     """The logits of one row's last tokens; see `session.Logits`."""
 
-    __slots__ = ("_head", "_ready", "_states")
+    __slots__ = ("_first", "_row", "_shared")
 
-    def __init__(self, head: Head, states: Tensor, *, ready: bool) -> None:
-        self._head = head
-        self._states = states
-        self._ready = ready
+    def __init__(self, shared: _Projection, row: int, count: int) -> None:
+        self._shared = shared
+        self._row = row
+        self._first = shared.states.shape[1] - count
 
     @torch.inference_mode()
     def full(self) -> Tensor:
         """All logits: `[positions, vocab]`, float32."""
-        return self._states.float() if self._ready else self._head.project(self._states)
+        return self._shared.all()[self._row, self._first :]
 
     @torch.inference_mode()
-    def of(self, token_ids: Tensor) -> Tensor:
-        """Those of a few tokens: `[positions, len(token_ids)]`, float32."""
-        if self._ready:
-            return self._states[:, token_ids].float()
-        return self._head.project_to(self._states, token_ids)
+    def at(self, position: int, token_ids: Tensor) -> Tensor:
+        """Those of a few tokens at one position: `[len(token_ids)]`, float32."""
+        shared = self._shared
+        if shared.computed is None:
+            hidden = shared.states[self._row, self._first + position]
+            few = shared.head.project_to(hidden, token_ids)
+            if few is not None:
+                return few
+        return shared.all()[self._row, self._first + position, token_ids]

@@ -105,6 +105,7 @@ class RaggedCache(Cache):
     def _layers(self) -> list[_RaggedLayer]:
         return [layer for layer in self.layers if isinstance(layer, _RaggedLayer)]
 
+    @torch.inference_mode()
     def add(self, snapshot: KVSnapshot | None = None) -> int:
         """Open a slot, empty or filled from a snapshot (which is copied)."""
         slot = len(self.lengths)
@@ -117,6 +118,7 @@ class RaggedCache(Cache):
                     layer.load(slot, *pair)
         return slot
 
+    @torch.inference_mode()
     def remove(self, slot: int) -> int | None:
         """Close a slot; the last one moves into its place.
 
@@ -136,6 +138,7 @@ class RaggedCache(Cache):
                 layer.release()
         return last if slot != last else None
 
+    @torch.inference_mode()
     def snapshot(self, slot: int) -> KVSnapshot:
         """Copy a row out."""
         length = self.lengths[slot]
@@ -167,6 +170,7 @@ class RaggedCache(Cache):
             )
         self.lengths[slot] -= count
 
+    @torch.inference_mode()
     def begin(self, first: int, counts: Sequence[int], device: torch.device) -> RaggedForward:
         """Announce a forward of `counts[i]` new tokens for slot `first + i`."""
         for slot, count in enumerate(counts, start=first):
@@ -209,18 +213,26 @@ class RaggedCache(Cache):
             return 0, stop
         return max(0, min(self.lengths[s] - window + 1 - bases[s] for s in slots)), stop
 
-    def mask(self, window: int | None, device: torch.device) -> Tensor | None:
+    def mask(
+        self, window: int | None, device: torch.device, *, causal_default: bool = True
+    ) -> Tensor | None:
         """The attention mask of the forward for layers with that window.
 
+        Args:
+            window: The layers' window.
+            device: Where the mask is wanted.
+            causal_default: Whether attention without a mask is causal, as `sdpa` is and `eager`
+                is not.
+
         Returns:
-            `True` where a query may look, `[rows, 1, width, extent]`; `None` where the model's own
-            causal default means the same.
+            `True` where a query may look, `[rows, 1, width, extent]`; `None` where no mask means
+            the same.
         """
         forward = self.current
         start, stop = self.extent(window)
         length = self.lengths[forward.first]
         if forward.rows == 1:
-            fits = window is None or forward.width <= window
+            fits = causal_default and (window is None or forward.width <= window)
             if forward.width == 1 or (length == 0 and fits):
                 return None
         slots = slice(forward.first, forward.first + forward.rows)
@@ -354,7 +366,6 @@ class _RaggedLayer(CacheLayerMixin):
                 buffer[target, :, :tokens] = buffer[source, :, :tokens]
                 buffer[source, :, :tokens] = 0
 
-    @torch.inference_mode()
     def clear(self, slot: int, tokens: int) -> None:
         """Forget a slot's first tokens: not finite, they would show through the next row's mask."""
         for buffer in (self.keys, self.values):

@@ -7,6 +7,7 @@ grammar forced after it, and choose one more.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,14 +32,22 @@ class DecodeLoop:
         prefixes: Where the fixed parts of prompts are kept.
         prefill_chunk: The most prompt tokens that one forward reads; between two chunks deadlines
             and cancellations are looked at.
+        max_forward_tokens: Up to how many new tokens of all rows together a forward costs little
+            more than for one; drafts fill that room.
     """
 
     def __init__(
-        self, session: Session, prefixes: PrefixStore, *, prefill_chunk: int = 512
+        self,
+        session: Session,
+        prefixes: PrefixStore,
+        *,
+        prefill_chunk: int = 512,
+        max_forward_tokens: int = 16,
     ) -> None:
         self._session = session
         self._prefixes = prefixes
         self._prefill_chunk = prefill_chunk
+        self._max_forward_tokens = max_forward_tokens
 
     def start(self, sequence: TokenSequence) -> None:
         """Open a row for a sequence, from the longest prefix that is kept."""
@@ -47,18 +56,20 @@ class DecodeLoop:
         sequence.start(row, cached_tokens=snapshot.length if snapshot else 0)
 
     def step(self, sequences: Sequence[TokenSequence]) -> None:
-        """Run one forward, and choose a token for each sequence whose prompt is read.
+        """Run one forward, and choose a token or more for each sequence whose prompt is read.
 
         What goes wrong with one sequence is kept as its `error` and does not touch the others.
         """
-        by_row = {_row_of(sequence): sequence for sequence in sequences}
-        chunks = {row: self._schedule(sequence) for row, sequence in by_row.items()}
-        keep = {row: 0 if sequence.pending else 1 for row, sequence in by_row.items()}
-        logits = self._session.forward(chunks, keep=keep)
-        for row, sequence in by_row.items():
-            self._keep_prefix(row, sequence)
-            if not sequence.pending:
-                self._advance(sequence, logits[row])
+        room = self._max_forward_tokens // len(sequences) - 1
+        scheduled = {_row_of(s): self._schedule(s, room) for s in sequences}
+        logits = self._session.forward(
+            {row: [*each.chunk, *each.draft] for row, each in scheduled.items()},
+            keep={row: each.positions for row, each in scheduled.items()},
+        )
+        for row, each in scheduled.items():
+            self._keep_prefix(row, each.sequence)
+            if each.positions:
+                self._advance(row, each, logits[row])
 
     def end(self, sequence: TokenSequence) -> None:
         """Close a sequence's row and free its cache."""
@@ -66,13 +77,18 @@ class DecodeLoop:
             self._session.close(sequence.row)
             sequence.row = None
 
-    def _schedule(self, sequence: TokenSequence) -> list[int]:
+    def _schedule(self, sequence: TokenSequence, room: int) -> _Scheduled:
         """The next tokens to forward; a chunk ends where the prompt's fixed part ends."""
         count = self._prefill_chunk
         to_boundary = sequence.fixed_length - self._session.length(_row_of(sequence))
         if 0 < to_boundary < count:
             count = to_boundary
-        return sequence.take(count)
+        chunk = sequence.take(count)
+        try:
+            return _Scheduled(sequence, chunk, sequence.draft(room))
+        except GemmaStructuredError as error:
+            sequence.fail(error)
+            return _Scheduled(sequence, chunk, [])
 
     def _keep_prefix(self, row: Row, sequence: TokenSequence) -> None:
         length = self._session.length(row)
@@ -80,19 +96,41 @@ class DecodeLoop:
         if length == sequence.fixed_length > 0 and fixed_ids not in self._prefixes:
             self._prefixes.add(fixed_ids, self._session.snapshot(row))
 
-    def _advance(self, sequence: TokenSequence, logits: Logits) -> None:
+    def _advance(self, row: Row, scheduled: _Scheduled, logits: Logits) -> None:
+        """Choose tokens for as long as the draft has forwarded them; rewind what is left of it."""
+        sequence, draft = scheduled.sequence, scheduled.draft
+        confirmed = 0
         try:
-            sequence.accept(self._choose(sequence, logits))
+            while not sequence.pending and not sequence.finished:
+                sequence.accept(self._choose(sequence, logits, confirmed))
+                confirmed += sequence.confirm(draft[confirmed:])
         except GemmaStructuredError as error:
             sequence.fail(error)
+        if sequence.drafts is not None:
+            sequence.drafts.learn(len(draft), confirmed)
+        self._session.rewind(row, len(draft) - confirmed)
 
     @staticmethod
-    def _choose(sequence: TokenSequence, logits: Logits) -> int:
+    def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
         """Sample among the allowed tokens; logits of others are not even computed."""
         allowed = torch.from_numpy(sequence.allowed_ids())
         if len(allowed) == 1:
             return int(allowed[0])
-        return int(allowed[sequence.sampler.choose(logits.of(allowed)[-1])])
+        return int(allowed[sequence.sampler.choose(logits.at(position, allowed))])
+
+
+@dataclass(frozen=True, slots=True)
+class _Scheduled:
+    """What one sequence contributes to a forward."""
+
+    sequence: TokenSequence
+    chunk: list[int]
+    draft: list[int]
+
+    @property
+    def positions(self) -> int:
+        """How many of its last tokens logits are wanted for: none in the middle of a prompt."""
+        return 0 if self.sequence.pending else 1 + len(self.draft)
 
 
 def _row_of(sequence: TokenSequence) -> Row:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
 from gemma_structured.decoding.engine import Engine
+from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.loop import DecodeLoop
 from gemma_structured.decoding.prefix import PrefixStore
 from gemma_structured.decoding.session import TransformersSession
@@ -34,6 +35,7 @@ class Runtime:
     session: TransformersSession
     prefixes: PrefixStore
     engine: Engine
+    drafts: bool
 
 
 def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
@@ -68,4 +70,9 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
             max_waiting=options.max_waiting,
             has_room=has_room,
         ),
+        drafts=_drafts_pay(loaded) if options.drafts == "auto" else options.drafts == "on",
     )
+
+
+def _drafts_pay(loaded: LoadedModel) -> bool:
+    return loaded.device.type != "cpu" or not has_experts(loaded.model.config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemma_structured.exceptions import InputError
 
@@ -25,6 +25,9 @@ class RuntimeOptions:
         kv_cache_bytes: The most memory that the KV caches of running requests may take together.
             One request alone is always let in.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts.
+        drafts: Whether to guess the next tokens from the document and verify them in one forward:
+            `"auto"` does where that pays, which is not with a mixture of experts on a CPU (its cost
+            follows the number of experts that are hit). The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
     """
 
@@ -33,10 +36,13 @@ class RuntimeOptions:
     max_waiting: int | None = None
     kv_cache_bytes: int = 4 * 2**30
     prefix_cache_bytes: int = 2**30
+    drafts: Literal["auto", "on", "off"] = "auto"
     prefill_chunk: int = 512
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
+        if self.drafts not in {"auto", "on", "off"}:
+            raise InputError(f'drafts must be "auto", "on" or "off", not {self.drafts!r}.')
         for name in ("max_batch_size", "prefill_chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gemma_structured.decoding.draft import PromptLookup
     from gemma_structured.decoding.sampler import Sampler
     from gemma_structured.decoding.session import Row
+    from gemma_structured.decoding.thought import Thought
     from gemma_structured.grammar.backend import GrammarMatcher
     from gemma_structured.grammar.vocabulary import Vocabulary
     from gemma_structured.types import FinishReason
 
 __all__ = ["TokenSequence"]
+
+_TAIL = 32
+"""Characters of the answer that a draft is looked up by."""
 
 
 class TokenSequence:
@@ -38,6 +43,9 @@ class TokenSequence:
         sampler: Chooses among the allowed tokens; the sequence owns it.
         max_tokens: The most tokens that the answer may have, forced ones included.
         fixed_length: How many of the prompt's first tokens are the same for many prompts.
+        drafts: Guesses at what comes next, where guessing pays.
+        thought: Counts the tokens of a thought before the answer, and ends it in time.
+        show_control: Whether control tokens are in the text, by name.
         deadline: When to give up.
         cancellation: Looked at between steps.
     """
@@ -51,6 +59,9 @@ class TokenSequence:
         *,
         max_tokens: int,
         fixed_length: int = 0,
+        drafts: PromptLookup | None = None,
+        thought: Thought | None = None,
+        show_control: bool = False,
         deadline: Deadline | None = None,
         cancellation: Cancellation | None = None,
     ) -> None:
@@ -61,6 +72,7 @@ class TokenSequence:
         self.max_tokens = max_tokens
         self.deadline = deadline or Deadline()
         self.cancellation = cancellation or Cancellation()
+        self.drafts = drafts
         self.row: Row | None = None
         self.pending: list[int] = list(self.prompt_ids)
         self.output_ids: list[int] = []
@@ -70,11 +82,13 @@ class TokenSequence:
         self.cached_tokens = 0
         self._vocabulary = vocabulary
         self._end_ids = frozenset(vocabulary.end_ids)
-        self._decoder = vocabulary.decoder()
+        self._thought = thought
+        self._decoder = vocabulary.decoder(show_control=show_control)
         self._bitmask = bitmask.allocate(1, vocabulary.size)[0]
         self._text: list[str] = []
         self._taken = 0
         self._sampled_tokens = 0
+        self._drafted_tokens = 0
         self._abandoned = False
         self._started = time.monotonic()
         self._first_token: float | None = None
@@ -108,6 +122,8 @@ class TokenSequence:
             cached_tokens=self.cached_tokens,
             sampled_tokens=self._sampled_tokens,
             forced_tokens=len(self.output_ids) - self._sampled_tokens,
+            drafted_tokens=self._drafted_tokens,
+            reasoning_tokens=self._thought.tokens if self._thought is not None else 0,
             forward_passes=self.forward_passes,
             seconds_to_first_token=self._first_token,
             seconds=time.monotonic() - self._started,
@@ -152,6 +168,27 @@ class TokenSequence:
         self.forward_passes += 1
         return chunk
 
+    def draft(self, room: int) -> list[int]:
+        """Tokens that may come next and that the grammar allows, at most `room`."""
+        if self.drafts is None or self.reading_prompt:
+            return []
+        room = min(room, self.max_tokens - len(self.output_ids))
+        tokens = self.drafts.propose(self._tail(), room)
+        return tokens[: self.matcher.count_valid(tokens)]
+
+    def confirm(self, draft: list[int]) -> int:
+        """Take out of `pending` what a draft has forwarded already.
+
+        Returns:
+            How many tokens that is. Where it is all of them, the next token can be chosen at once.
+        """
+        count = 0
+        while count < min(len(draft), len(self.pending)) and draft[count] == self.pending[count]:
+            count += 1
+        del self.pending[:count]
+        self._drafted_tokens += count
+        return count
+
     def allowed_ids(self) -> NDArray[np.int64]:
         """The tokens that may come next, end ids among them where the answer may end.
 
@@ -165,7 +202,7 @@ class TokenSequence:
                 f"After {len(self.output_ids)} tokens no token continues the answer.",
                 hint="The grammar asks for text that the model's tokenizer cannot write.",
             )
-        return ids
+        return ids if self._thought is None else self._thought.restrict(ids)
 
     def accept(self, token_id: int) -> None:
         """Append a token that was chosen, and what the grammar forces after it."""
@@ -178,6 +215,15 @@ class TokenSequence:
         self._sampled_tokens += 1
         self._extend([token_id])
 
+    def _tail(self) -> str:
+        """The end of the answer."""
+        tail = ""
+        for piece in reversed(self._text):
+            tail = piece + tail
+            if len(tail) >= _TAIL:
+                break
+        return tail
+
     def _extend(self, token_ids: list[int]) -> None:
         if not self.matcher.is_finished:
             forced = self.matcher.forced_tokens()
@@ -186,6 +232,8 @@ class TokenSequence:
         kept = token_ids[: self.max_tokens - len(self.output_ids)]
         self.pending += kept
         self.output_ids += kept
+        if self._thought is not None:
+            self._thought.follow(kept)
         self._text.append(self._decoder.feed(kept))
         if self.matcher.is_finished and len(kept) == len(token_ids):
             self._finish("stop")

@@ -49,8 +49,8 @@ class Logits(Protocol):
         """All of them: `[positions, vocab]`, float32."""
         ...
 
-    def of(self, token_ids: Tensor) -> Tensor:
-        """Those of a few tokens: `[positions, len(token_ids)]`, float32."""
+    def at(self, position: int, token_ids: Tensor) -> Tensor:
+        """Those of a few tokens at one position: `[len(token_ids)]`, float32."""
         ...
 
 
@@ -245,10 +245,7 @@ class TransformersSession:
             use_cache=True,
         )
         self._cache.commit()
-        return {
-            row: self._head.logits(states[i, positions.shape[1] - count :])
-            for i, (row, count) in enumerate(zip(rows, keep, strict=True))
-        }
+        return dict(zip(rows, self._head.logits(states, keep), strict=True))
 
     @staticmethod
     def _last_positions(counts: Sequence[int], keep: Sequence[int]) -> Tensor:
@@ -258,8 +255,10 @@ class TransformersSession:
         return (ends - wanted + torch.arange(wanted)).clamp(min=0)
 
     def _attention_mask(self, device: torch.device) -> Tensor | dict[str, Tensor | None] | None:
+        causal = self._attention == "sdpa"
         masks = {
-            w: self._as_attention_bias(self._cache.mask(w, device)) for w in self._cache.windows
+            w: self._as_attention_bias(self._cache.mask(w, device, causal_default=causal))
+            for w in self._cache.windows
         }
         if getattr(self._config, "layer_types", None) is None or len(masks) == 1:
             (mask,) = masks.values()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from gemma_structured.decoding.load_options import LoadOptions
 from gemma_structured.decoding.runtime_options import RuntimeOptions
 from gemma_structured.exceptions import ContextLengthError, InputError, LoadError
 from gemma_structured.families.registry import family_for
+from gemma_structured.families.turn import ParsedTurn
+from gemma_structured.families.turn_splitter import TurnSplitter
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.models.base import Model
+from gemma_structured.models.local_turns import DRAFT_INSTRUCTION, TurnPlan
 from gemma_structured.prompting import build_messages
 from gemma_structured.types import ModelDelta, ModelResponse
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from gemma_structured.decoding.draft import PromptLookup
     from gemma_structured.decoding.load_options import DeviceMap, Dtype, ExpertsImplementation
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime import Runtime
@@ -67,6 +71,8 @@ class LocalModel(Model):
             no limit.
         kv_cache_bytes: The most memory for the KV caches of running requests together.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts.
+        drafts: Whether to guess the next tokens from the document and verify them in one forward:
+            `"auto"` does where that pays. The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
 
     Raises:
@@ -93,6 +99,7 @@ class LocalModel(Model):
         max_waiting: int | None = None,
         kv_cache_bytes: int = 4 * 2**30,
         prefix_cache_bytes: int = 2**30,
+        drafts: Literal["auto", "on", "off"] = "auto",
         prefill_chunk: int = 512,
     ) -> None:
         if not str(source):
@@ -118,6 +125,7 @@ class LocalModel(Model):
             max_waiting=max_waiting,
             kv_cache_bytes=kv_cache_bytes,
             prefix_cache_bytes=prefix_cache_bytes,
+            drafts=drafts,
             prefill_chunk=prefill_chunk,
         )
         self._runtime: Runtime | None = None
@@ -208,6 +216,7 @@ class LocalResponder:
         self._task = task
         self._concurrency = concurrency
         self._grammar, self._report = Grammar.for_output_type(task.output_type, task.bounds)
+        self._plan: TurnPlan | None = None
 
     @property
     def model_name(self) -> str:
@@ -230,9 +239,13 @@ class LocalResponder:
     def stream(self, request: ModelRequest) -> Generator[ModelDelta | ModelResponse]:
         """Answer piece by piece; see `Responder.stream`."""
         runtime, sequence = self._begin(request)
+        splitter = self._splitter(runtime)
         with closing(runtime.engine.stream(sequence)) as pieces:
             for piece in pieces:
-                yield ModelDelta(text=piece)
+                if (delta := splitter.feed(piece)) != _NOTHING:
+                    yield delta
+        if (delta := splitter.flush()) != _NOTHING:
+            yield delta
         yield self._response(sequence)
 
     async def arespond(self, request: ModelRequest) -> ModelResponse:
@@ -246,9 +259,13 @@ class LocalResponder:
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ModelDelta | ModelResponse]:
         """Answer piece by piece, without blocking the event loop."""
         runtime, sequence = await asyncio.to_thread(self._begin, request)
+        splitter = self._splitter(runtime)
         async with aclosing(runtime.engine.astream(sequence)) as pieces:
             async for piece in pieces:
-                yield ModelDelta(text=piece)
+                if (delta := splitter.feed(piece)) != _NOTHING:
+                    yield delta
+        if (delta := splitter.flush()) != _NOTHING:
+            yield delta
         yield self._response(sequence)
 
     def prompt(self, request: ModelRequest) -> str:
@@ -260,21 +277,26 @@ class LocalResponder:
         return len(self._render(request, self._model.runtime()).token_ids)
 
     def _render(self, request: ModelRequest, runtime: Runtime) -> RenderedPrompt:
+        task = self._task
+        parts = [task.instruction, DRAFT_INSTRUCTION if task.draft else None]
         messages = build_messages(
             request.input,
-            self._task.output_type,
-            instruction=self._task.instruction,
-            examples=self._task.examples,
+            task.output_type,
+            instruction="\n\n".join(part for part in parts if part) or None,
+            examples=task.examples,
             issues=request.issues,
+            show_schema=not task.is_free_text,
         )
-        return _family(runtime).render(messages, runtime.tokenizer)
+        return _family(runtime).render(
+            messages, runtime.tokenizer, offer=task.tools, thinking=task.thinks
+        )
 
     def _begin(self, request: ModelRequest) -> tuple[Runtime, TokenSequence]:
         """Everything before the first forward."""
+        runtime = self._model.runtime()
         from gemma_structured.decoding.sampler import Sampler  # noqa: PLC0415
         from gemma_structured.decoding.sequence import TokenSequence  # noqa: PLC0415
 
-        runtime = self._model.runtime()
         prompt = self._render(request, runtime)
         context = runtime.session.context_length
         room = context - len(prompt.token_ids)
@@ -284,29 +306,55 @@ class LocalResponder:
                 context_length=context,
                 model_name=self._model.name,
             )
+        plan = self._plan_for(runtime)
         wanted = request.max_tokens or self._task.max_tokens or DEFAULT_MAX_TOKENS
         sequence = TokenSequence(
             prompt.token_ids,
-            runtime.compiler.compile(self._grammar).matcher(),
+            runtime.compiler.compile(plan.grammar if plan is not None else self._grammar).matcher(),
             runtime.vocabulary,
             Sampler(self._task.sampling),
             max_tokens=min(wanted, room),
             fixed_length=prompt.fixed_length,
+            drafts=_drafts(request, runtime),
+            thought=plan.thought() if plan is not None else None,
+            show_control=plan is not None,
             deadline=request.deadline,
             cancellation=request.cancellation,
         )
         sequence.check()
         return runtime, sequence
 
+    def _plan_for(self, runtime: Runtime) -> TurnPlan | None:
+        """How turns are read that may be more than an answer; `None` where they may not."""
+        task = self._task
+        if task.tools is None and not task.thinks and not task.draft:
+            return None
+        plan = self._plan
+        if plan is None or plan.vocabulary is not runtime.vocabulary:
+            self._plan = plan = TurnPlan(task, self._grammar, _family(runtime), runtime)
+        return plan
+
+    def _splitter(self, runtime: Runtime) -> TurnSplitter:
+        plan = self._plan_for(runtime)
+        return TurnSplitter(None, None) if plan is None else plan.splitter()
+
     def _response(self, sequence: TokenSequence) -> ModelResponse:
+        turn = ParsedTurn(text=sequence.text)
+        if self._plan is not None:
+            turn = self._plan.read(sequence.text, is_whole=sequence.finish_reason == "stop")
         return ModelResponse(
-            text=sequence.text,
-            finish_reason=sequence.finish_reason,
+            text=turn.text,
+            thinking=turn.thinking,
+            tool_calls=turn.calls,
+            finish_reason="tool_calls" if turn.calls else sequence.finish_reason,
             usage=sequence.usage,
             model_name=self._model.name,
             constrained=True,
             report=self._report,
         )
+
+
+_NOTHING = ModelDelta()
 
 
 def _load(source: str | Path, options: LoadOptions) -> LoadedModel:
@@ -323,3 +371,14 @@ def _family(runtime: Runtime) -> Family:
     return family_for(
         runtime.loaded.model_type, has_chat_template=runtime.tokenizer.has_chat_template
     )
+
+
+def _drafts(request: ModelRequest, runtime: Runtime) -> PromptLookup | None:
+    """Drafts from the document, or from the last message of a conversation."""
+    if not runtime.drafts:
+        return None
+    from gemma_structured.decoding.draft import PromptLookup  # noqa: PLC0415
+
+    last = request.input if isinstance(request.input, str) else request.input[-1]
+    source = last if isinstance(last, str) else last.text
+    return PromptLookup(source, runtime.vocabulary.encode)
