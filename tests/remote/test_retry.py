@@ -71,6 +71,7 @@ def test_what_will_not_pass_is_not_tried_again(error):
 
 def test_a_retry_is_logged_without_its_message(caplog):
     """The log has the kind, the status and the pause."""
+    caplog.set_level("INFO")
     secret = gs.APIStatusError("sk-or-v1-secret", status_code=503, retryable=True)
     pauses(RetryPolicy(max_retries=1, first_delay=0), [secret, secret])
     assert "APIStatusError 503" in caplog.text

@@ -92,7 +92,7 @@ def _error(state: tenacity.RetryCallState) -> BaseException | None:
 def _log(state: tenacity.RetryCallState) -> None:
     error = _error(state)
     status = getattr(error, "status_code", None)
-    _logger.warning(
+    _logger.info(
         "Request failed (%s%s); retry %d in %.2f s",
         type(error).__name__,
         f" {status}" if status else "",
