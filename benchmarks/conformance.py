@@ -66,7 +66,9 @@ def read_maskbench(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
-def run_ours(entries: list[dict[str, Any]], tokenizer: str, *, progress: bool = True) -> list[Outcome]:
+def run_ours(
+    entries: list[dict[str, Any]], tokenizer: str, *, progress: bool = True
+) -> list[Outcome]:
     """What becomes of each entry with our engine."""
     engine = Ours(load_vocabulary(tokenizer))
     shown = track(entries, "gemma_structured", disable=not progress)
@@ -95,7 +97,9 @@ def _job(entry: dict[str, Any]) -> tuple[str, Any, list[tuple[Any, bool]]]:
     return entry["name"], entry["schema"], [(t["data"], t["valid"]) for t in entry["tests"]]
 
 
-def _run_rival(name: str, entries: list[dict[str, Any]], options: argparse.Namespace) -> list[Outcome]:
+def _run_rival(
+    name: str, entries: list[dict[str, Any]], options: argparse.Namespace
+) -> list[Outcome]:
     worker = Worker(name, options.tokenizer, options.time_limit)
     try:
         jobs = map(_job, entries)
@@ -126,12 +130,16 @@ def _summary(runs: dict[str, list[Outcome]], returned: list[str]) -> dict[str, A
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    maskbench = commands.add_parser("maskbench", help="real schemas with valid and invalid instances")
+    maskbench = commands.add_parser(
+        "maskbench", help="real schemas with valid and invalid instances"
+    )
     maskbench.add_argument("path", type=Path, help="the gzipped JSON Lines file")
     maskbench.add_argument("--compare", action="store_true", help="run the other engines too")
     maskbench.add_argument("--sample", type=int, help="only so many schemas, drawn at random")
     maskbench.add_argument("--seed", type=int, default=0, help="which ones are drawn")
-    maskbench.add_argument("--time-limit", type=float, default=40.0, help="seconds a schema may take")
+    maskbench.add_argument(
+        "--time-limit", type=float, default=40.0, help="seconds a schema may take"
+    )
     maskbench.add_argument("--json", type=Path, help="write the counts to a file")
     suite = commands.add_parser("suite", help="the official test suite, draft 2020-12")
     suite.add_argument("path", type=Path, help="its folder, with tests/ and remotes/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +142,10 @@ class Ours:
     name = "gemma_structured"
 
     def __init__(
-        self, vocabulary: Vocabulary, registry: Registry[Any] | None = None, formats: Any = "assertion"
+        self,
+        vocabulary: Vocabulary,
+        registry: Registry[Any] | None = None,
+        formats: Any = "assertion",
     ) -> None:
         self._vocabulary, self._registry, self._formats = vocabulary, registry, formats
         self._backend = LLGuidanceBackend()

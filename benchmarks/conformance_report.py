@@ -19,9 +19,7 @@ _MADE_UP = ("Handwritten", "Synthesized")
 _console = Console()
 
 
-def print_maskbench(
-    runs: dict[str, list[Outcome]], returned: list[str], *, details: bool
-) -> None:
+def print_maskbench(runs: dict[str, list[Outcome]], returned: list[str], *, details: bool) -> None:
     """Tables of coverage, of instances, of times and of refusals."""
     _print_coverage(runs, returned)
     _print_times(runs)
@@ -49,9 +47,7 @@ def _print_coverage(runs: dict[str, list[Outcome]], returned: list[str]) -> None
         "  rejected": lambda all_: str(_instances(all_, "rejected", valid=True)),
         "invalid instances": lambda all_: str(_instances(all_, valid=False)),
         "  accepted by the mask": lambda all_: str(_accepted_invalid(all_)),
-        "schemas passed by the mask": lambda all_: _share(
-            sum(_passes(o) for o in all_), len(all_)
-        ),
+        "schemas passed by the mask": lambda all_: _share(sum(_passes(o) for o in all_), len(all_)),
     }
     for label, cell in rows.items():
         table.add_row(label, *(cell(outcomes) for outcomes in runs.values()))
@@ -118,7 +114,9 @@ def print_suite(results: list[TestResult], *, details: bool) -> None:
         listed = Table("test", "verdict", "left to validation, or why", show_lines=True)
         for result in results:
             if result.verdict != "right":
-                listed.add_row(f"{result.file}: {result.title}", result.verdict, result.reason[:300])
+                listed.add_row(
+                    f"{result.file}: {result.title}", result.verdict, result.reason[:300]
+                )
         _console.print(listed)
 
 

@@ -95,7 +95,9 @@ def _run_group(
             verdict,
             returned=returned,
             relaxed=bool(compiled.residual),
-            reason=", ".join(f"{keyword} at {where or '(root)'}" for where, keyword in compiled.residual),
+            reason=", ".join(
+                f"{keyword} at {where or '(root)'}" for where, keyword in compiled.residual
+            ),
         )
 
 

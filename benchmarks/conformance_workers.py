@@ -50,7 +50,9 @@ class Outcome:
     instances: list[Instance] = field(default_factory=list)
 
 
-def run_schema(engine: Engine, name: str, schema: Any, instances: list[tuple[Any, bool]]) -> Outcome:
+def run_schema(
+    engine: Engine, name: str, schema: Any, instances: list[tuple[Any, bool]]
+) -> Outcome:
     """Compile a schema and feed its instances, token by token."""
     outcome = Outcome(name)
     try:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         AgentText,
         AgentThought,
     )
+    from gemma_structured.budget import Budget
     from gemma_structured.conversation import Conversation, ConversationStore
     from gemma_structured.exceptions import (
         APIStatusError,
@@ -65,7 +66,14 @@ if TYPE_CHECKING:
         UserMessage,
     )
     from gemma_structured.models.base import Model
+    from gemma_structured.models.fallback import FallbackModel
     from gemma_structured.models.local import LocalModel
+    from gemma_structured.models.openai_compatible import OpenAICompatibleModel
+    from gemma_structured.models.openrouter import OpenRouterModel
+    from gemma_structured.remote.network import Timeouts
+    from gemma_structured.remote.pricing import Pricing
+    from gemma_structured.remote.retry import RetryPolicy
+    from gemma_structured.remote.routing import ProviderRouting
     from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.schema.output_type import OutputType
@@ -88,6 +96,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "budget": "Budget",
     "agent": "Agent AgentCall AgentEvent AgentOutput AgentReturn AgentText AgentThought",
     "conversation": "Conversation ConversationStore",
     "exceptions": (
@@ -100,7 +109,14 @@ _HOMES = {
     "generator": "Generator",
     "messages": ("AssistantMessage SystemMessage ToolCall ToolMessage ToolReturn UserMessage"),
     "models.base": "Model",
+    "models.fallback": "FallbackModel",
     "models.local": "LocalModel",
+    "models.openai_compatible": "OpenAICompatibleModel",
+    "models.openrouter": "OpenRouterModel",
+    "remote.network": "Timeouts",
+    "remote.pricing": "Pricing",
+    "remote.retry": "RetryPolicy",
+    "remote.routing": "ProviderRouting",
     "schema.bounds": "DEFAULT_BOUNDS Bounds",
     "schema.json_schema": "JsonSchema",
     "schema.output_type": "OutputType",
@@ -130,6 +146,7 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "Bounds",
+    "Budget",
     "BudgetExceededError",
     "Choice",
     "ContextLengthError",
@@ -138,6 +155,7 @@ __all__ = [
     "DeadlineExceededError",
     "Example",
     "FallbackError",
+    "FallbackModel",
     "GemmaStructuredError",
     "GenerationCancelledError",
     "Generator",
@@ -155,19 +173,25 @@ __all__ = [
     "Model",
     "ModelBusyError",
     "ModelError",
+    "OpenAICompatibleModel",
+    "OpenRouterModel",
     "OutputType",
     "OutputValidationError",
     "Partial",
+    "Pricing",
+    "ProviderRouting",
     "RateLimitError",
     "RefusalError",
     "Regex",
     "Report",
     "Restarted",
     "Result",
+    "RetryPolicy",
     "SamplingParams",
     "SchemaError",
     "Stream",
     "SystemMessage",
+    "Timeouts",
     "TokenRejectedError",
     "Tool",
     "ToolCall",

@@ -28,6 +28,7 @@ class Rows:
         assert self.cache.add() == len(self.tokens)
         self.tokens.append([])
 
+    @torch.inference_mode()
     def forward(self, first: int, counts: list[int], *, commit: bool = True) -> None:
         """Run what a model would, and look at what each query is shown."""
         width = max(counts)
@@ -218,11 +219,12 @@ def test_a_row_that_was_not_finite_leaves_nothing_behind(closed: int) -> None:
         rows.open()
     rows.forward(0, [3, 3, 3])
     nothing = torch.full((1, HEADS, 300, DIM), torch.nan)
-    for _ in range(4):  # often enough for the sliding layer to forget some of it
-        rows.cache.begin(closed, [300], CPU)
-        for layer in rows.cache._layers:
-            layer.update(nothing, nothing)
-        rows.cache.commit()
+    with torch.inference_mode():
+        for _ in range(4):  # often enough for the sliding layer to forget some of it
+            rows.cache.begin(closed, [300], CPU)
+            for layer in rows.cache._layers:
+                layer.update(nothing, nothing)
+            rows.cache.commit()
     rows.close(closed)
     rows.open()
     rows.forward(0, [1500, 2, 2])

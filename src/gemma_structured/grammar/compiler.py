@@ -56,7 +56,7 @@ class GrammarCompiler:
         max_size: How many compiled grammars are kept, the least recently used going first.
 
     Raises:
-        GrammarError: There is no backend of that name.
+        GrammarError: There is no backend of that name, or no room for any grammar.
         LoadError: The backend's library is not installed.
     """
 
@@ -67,6 +67,8 @@ class GrammarCompiler:
         *,
         max_size: int = 256,
     ) -> None:
+        if max_size < 1:
+            raise GrammarError(f"max_size must be at least 1, not {max_size}.")
         self.vocabulary = vocabulary
         self.backend = _backend(backend) if isinstance(backend, str) else backend
         self._cache: _EvictionCountingCache = _EvictionCountingCache(max_size)

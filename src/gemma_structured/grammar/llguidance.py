@@ -95,14 +95,14 @@ class _TokenizerView:
     """The vocabulary as `llguidance.TokenizerWrapper` wants to see it."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+        self._encode = vocabulary.encoder.encode  # not the vocabulary, which would never be let go
         self.eos_token_id = vocabulary.end_ids[0]
         self.bos_token_id = None
         self.tokens = vocabulary.tokens
         self.special_token_ids = sorted(vocabulary.control_ids)
 
     def __call__(self, text: str | bytes) -> list[int]:
-        return self._vocabulary.encode(text if isinstance(text, str) else text.decode())
+        return self._encode(text if isinstance(text, str) else text.decode())
 
 
 def _limits() -> LLParserLimits:
@@ -115,7 +115,8 @@ def _probe(grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None
     row = bitmask.allocate_row(vocabulary.size)
     matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
     matcher.compute_ff_tokens()
-    if matcher.stop_reason() == "NoExtensionBias" or not (matcher.is_error() or row.any()):
+    nothing_fits = "NoExtension" in matcher.get_error()
+    if nothing_fits or not (matcher.is_error() or row.any()):
         raise GrammarError(f"No text satisfies the {grammar.kind.replace('_', ' ')} grammar.")
     if grammar.kind == "lark" and not matcher.is_error():
         bitmask.forbid(row, vocabulary.end_ids)

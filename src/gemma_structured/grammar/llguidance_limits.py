@@ -16,7 +16,7 @@ LIMITS: Final = {
     # An object with 2,000 optional properties may go on with any of them: 8,000 items in one row.
     "max_items_in_row": 50_000,
     "step_max_items": 500_000,
-    "initial_lexer_fuel": 1_000_000,
+    "initial_lexer_fuel": 20_000_000,
     "step_lexer_fuel": 1_000_000,
     "max_lexer_states": 250_000,
     "max_grammar_size": 500_000,
@@ -32,6 +32,7 @@ _COMPLAINTS: Final = (
     ("items; max is", "max_items_in_row", "It offers too many ways to go on at one place."),
     ("Too many items", "step_max_items", "It is ambiguous, or refers to itself without an end."),
     ("initial_lexer_fuel", "initial_lexer_fuel", _COMPLEX),
+    ("initial lexer", "initial_lexer_fuel", _LARGE),
     ("too many expressions", "step_lexer_fuel", _COMPLEX),
     ("fuel", "step_lexer_fuel", _COMPLEX),
     ("lexer states", "max_lexer_states", _COMPLEX),

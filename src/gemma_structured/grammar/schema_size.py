@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.exceptions import GrammarError
+from gemma_structured.exceptions import GrammarError, SchemaError
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.types import pointer
 
@@ -29,9 +29,19 @@ def check_schema_size(schema: Schema) -> None:
     """Refuse a schema that cannot be compiled in bounded time.
 
     Raises:
-        GrammarError: Too many patterns must hold for one string, or name the keys of one object.
+        GrammarError: Too many patterns must hold for one string, or name the keys of one object, or
+            a reference leads nowhere.
     """
-    whole = JsonSchema.trusted(schema)
+    try:
+        _check(JsonSchema.trusted(schema))
+    except RecursionError:
+        raise GrammarError(
+            "The schema nests too deeply, or chains too many references.",
+            hint="Define deep parts under `$defs`.",
+        ) from None
+
+
+def _check(whole: JsonSchema) -> None:
     counter = _PatternCounter(whole)
     for path, node in whole.walk():
         if isinstance(node, bool):
@@ -72,12 +82,18 @@ class _PatternCounter:
         found = {json.dumps([name, node[name]]) for name in _TEXT_KEYWORDS if name in node}
         ref = node.get("$ref")
         if isinstance(ref, str):
-            found |= self.count(self._whole.resolve(ref))
+            found |= self.count(self._resolve(ref))
         for part in _list(node.get("allOf")):
             found |= self.count(part)
         for keyword in ("anyOf", "oneOf"):
             found |= max((self.count(o) for o in _list(node.get(keyword))), key=len, default=set())
         return frozenset(found)
+
+    def _resolve(self, ref: str) -> Schema:
+        try:
+            return self._whole.resolve(ref)
+        except SchemaError as error:
+            raise GrammarError(str(error)) from None
 
 
 def _list(value: JsonValue) -> list[JsonValue]:

@@ -37,6 +37,7 @@ class Vocabulary:
         tokens: The bytes of each id, `[size]`; empty for padding rows of the logits.
         control_ids: Ids that text never becomes and that no mask allows inside text.
         end_ids: Ids that end an answer. They are control ids too.
+        encoder: What `encode` is done by.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Vocabulary:
             raise InputError("A vocabulary needs at least one id that ends an answer.")
         if outside := [i for i in self.control_ids if not 0 <= i < self.size]:
             raise InputError(f"The control ids {sorted(outside)} are not in 0 to {self.size - 1}.")
-        self._encoder = encoder
+        self.encoder = encoder
         self._template_tokenizer = template_tokenizer
 
     @classmethod
@@ -117,7 +118,7 @@ class Vocabulary:
             InputError: The text holds a lone surrogate (the position is told), or a character that
                 the tokenizer has no token and no bytes for.
         """
-        return self._encoder.encode(text)
+        return self.encoder.encode(text)
 
     def encode_template(self, text: str) -> list[int]:
         """Trusted text to ids: the names of control tokens in it become those tokens.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.schema.normalize.failing import FAILING, Failure
-from gemma_structured.schema.normalize.node import Node, Origin, Schema, all_of, any_of
 from gemma_structured.schema.normalize.kinds import ALL_TYPES, atoms
+from gemma_structured.schema.normalize.node import Node, Origin, Schema, all_of, any_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Complements"]
 
-_PAIRS: Final = 28
+_MAX_PAIRS: Final = 28
 
 
 class Complements:
@@ -28,7 +28,7 @@ class Complements:
     """
 
     def __init__(self, definition: Callable[[str], Schema]) -> None:
-        self._definition = definition
+        self.definition = definition
         self._made: dict[tuple[int, Residual], Schema] = {}
         self._kept: list[Schema] = []
 
@@ -41,6 +41,8 @@ class Complements:
         """
         if isinstance(schema, bool):
             return not schema
+        if schema.relaxed:  # the complement of more than the schema would be too little
+            return Node({}, Origin(*reason), (reason,))
         key = (id(schema), reason)
         if key not in self._made:
             self._kept.append(schema)  # so that its identity is not given to another
@@ -63,62 +65,73 @@ class Complements:
                 if types & atoms((owner,)):
                     yield from failing(argument, node, Failure(owner, reason))
 
-    def _not(self, argument: Schema, _node: Node, _reason: Residual) -> Iterator[Schema]:
-        yield argument
 
-    def _ref(self, argument: str, _node: Node, reason: Residual) -> Iterator[Schema]:
-        yield Node({"not": self._definition(argument)}, Origin(*reason))
+def _not(_c: Complements, argument: Schema, _n: Node, _reason: Residual) -> Iterator[Schema]:
+    yield argument
 
-    def _all_of(self, argument: list[Schema], _node: Node, reason: Residual) -> Iterator[Schema]:
-        for one in argument:
-            yield self.of(one, reason)
 
-    def _any_of(self, argument: list[Schema], _node: Node, reason: Residual) -> Iterator[Schema]:
-        yield all_of([self.of(one, reason) for one in argument], Origin(*reason))
+def _ref(made: Complements, argument: str, _n: Node, reason: Residual) -> Iterator[Schema]:
+    yield Node({"not": made.definition(argument)}, Origin(*reason))
 
-    def _one_of(self, argument: list[Schema], _node: Node, reason: Residual) -> Iterator[Schema]:
-        """None of the options, or two of them."""
-        yield from self._any_of(argument, _node, reason)
-        pairs = [(a, b) for i, a in enumerate(argument) for b in argument[:i]]
-        if len(pairs) > _PAIRS:
-            yield Node({}, Origin(*reason), (reason,))
-        else:
-            for pair in pairs:
-                yield all_of(pair, Origin(*reason))
 
-    def _if(self, argument: Schema, node: Node, reason: Residual) -> Iterator[Schema]:
-        origin = Origin(*reason)
-        yield all_of([argument, self.of(node.get("then", True), reason)], origin)
-        yield all_of([self.of(argument, reason), self.of(node.get("else", True), reason)], origin)
+def _all_of(
+    made: Complements, argument: list[Schema], _n: Node, reason: Residual
+) -> Iterator[Schema]:
+    for one in argument:
+        yield made.of(one, reason)
 
-    def _dependent_schemas(
-        self, argument: dict[str, Schema], _node: Node, reason: Residual
-    ) -> Iterator[Schema]:
-        origin = Origin(*reason)
-        for name, schema in argument.items():
-            present = Node({"type": ("object",), "required": [name]}, origin)
-            yield all_of([present, self.of(schema, reason)], origin)
 
-    def _enum(self, _argument: list[Any], node: Node, reason: Residual) -> Iterator[Schema]:
-        literal = Node({"enum": node["enum"]}, node.origin)
-        yield Node({"not": literal}, Origin(*reason))
+def _any_of(
+    made: Complements, argument: list[Schema], _n: Node, reason: Residual
+) -> Iterator[Schema]:
+    yield all_of([made.of(one, reason) for one in argument], Origin(*reason))
 
-    def _pattern(self, _argument: str, node: Node, reason: Residual) -> Iterator[Schema]:
-        literal = Node({"pattern": node["pattern"]}, node.origin)
-        yield Node({"type": ("string",), "not": literal}, Origin(*reason))
 
-    def _unknown(self, _argument: object, _node: Node, reason: Residual) -> Iterator[Schema]:
+def _one_of(
+    made: Complements, argument: list[Schema], node: Node, reason: Residual
+) -> Iterator[Schema]:
+    """None of the options, or two of them."""
+    yield from _any_of(made, argument, node, reason)
+    pairs = [(one, two) for i, one in enumerate(argument) for two in argument[:i]]
+    if len(pairs) > _MAX_PAIRS:
         yield Node({}, Origin(*reason), (reason,))
+    else:
+        for pair in pairs:
+            yield all_of(pair, Origin(*reason))
+
+
+def _if(made: Complements, argument: Schema, node: Node, reason: Residual) -> Iterator[Schema]:
+    origin = Origin(*reason)
+    yield all_of([argument, made.of(node.get("then", True), reason)], origin)
+    yield all_of([made.of(argument, reason), made.of(node.get("else", True), reason)], origin)
+
+
+def _dependent_schemas(
+    made: Complements, argument: dict[str, Schema], _n: Node, reason: Residual
+) -> Iterator[Schema]:
+    origin = Origin(*reason)
+    for name, schema in argument.items():
+        present = Node({"type": ("object",), "required": [name]}, origin)
+        yield all_of([present, made.of(schema, reason)], origin)
+
+
+def _enum(_c: Complements, argument: list[Any], node: Node, reason: Residual) -> Iterator[Schema]:
+    yield Node({"not": Node({"enum": argument}, node.origin)}, Origin(*reason))
+
+
+def _pattern(_c: Complements, argument: str, node: Node, reason: Residual) -> Iterator[Schema]:
+    literal = Node({"pattern": argument}, node.origin)
+    yield Node({"type": ("string",), "not": literal}, Origin(*reason))
 
 
 _COMBINED: Final[dict[str, Callable[[Complements, Any, Node, Residual], Iterator[Schema]]]] = {
-    "not": Complements._not,  # noqa: SLF001 - a table of this class's own methods
-    "$ref": Complements._ref,  # noqa: SLF001
-    "allOf": Complements._all_of,  # noqa: SLF001
-    "anyOf": Complements._any_of,  # noqa: SLF001
-    "oneOf": Complements._one_of,  # noqa: SLF001
-    "if": Complements._if,  # noqa: SLF001
-    "dependentSchemas": Complements._dependent_schemas,  # noqa: SLF001
-    "enum": Complements._enum,  # noqa: SLF001
-    "pattern": Complements._pattern,  # noqa: SLF001
+    "not": _not,
+    "$ref": _ref,
+    "allOf": _all_of,
+    "anyOf": _any_of,
+    "oneOf": _one_of,
+    "if": _if,
+    "dependentSchemas": _dependent_schemas,
+    "enum": _enum,
+    "pattern": _pattern,
 }

@@ -1,4 +1,4 @@
-"""Writes a graph as one JSON Schema: shared and recursive vertices as definitions, dead ones as `false`."""
+"""Writes a graph as one JSON Schema: what is shared or recursive as definitions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Emitter:
     """Writes a graph.
 
     Attributes:
-        relaxed: The keywords that the schema does not say all of, in the order in which they were met.
+        relaxed: The keywords that the schema does not say all of, in the order met.
         size: How many schema objects were written.
     """
 
@@ -39,11 +39,10 @@ class Emitter:
     def schema(self) -> dict[str, Any] | bool:
         """The whole schema."""
         root = self._child(self._graph.root)
-        pending = True
-        while pending:
-            pending = [v for v, name in self._names.items() if name not in self._definitions]
-            for vertex in pending:
-                self._definitions[self._names[vertex]] = self._vertex(vertex)
+        while len(self._definitions) < len(self._names):
+            for vertex, name in list(self._names.items()):
+                if name not in self._definitions:
+                    self._definitions[name] = self._vertex(vertex)
         if isinstance(root, bool) or not self._definitions:
             return root
         return {**root, "$defs": self._definitions}
@@ -131,7 +130,7 @@ class Emitter:
 
 
 def _shared(graph: Graph) -> frozenset[Vertex]:
-    """The vertices that become definitions: those met again below themselves, and large ones met twice."""
+    """The vertices that become definitions: recursive ones, and large ones that are met twice."""
     uses: dict[Vertex, int] = {}
     for vertex, options in graph.options.items():
         if vertex in graph.alive:

@@ -1,8 +1,9 @@
 """The formats of the drafts as patterns.
 
-Each pattern is the grammar of the format's specification, less what this package's validation refuses in it
-(leap seconds, the year 0). A format whose grammar no regular expression states, or not fully, is *loose*: its
-pattern admits all its texts and some others.
+Each pattern is the grammar of the format's specification; of leap seconds it has those that are
+written in UTC, since with other offsets a list of 2,880 minutes would say which exist. A format
+whose grammar no regular expression states, or not fully, is *loose*: its pattern admits all its
+texts and some others.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ _DATE: Final = (
     f"|{_LEAP_YEAR}-02-29)"
 )
 _CLOCK: Final = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
-_TIME: Final = rf"{_CLOCK}(?:\.[0-9]+)?(?:[zZ]|[+\-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_FRACTION: Final = r"(?:\.[0-9]+)?"
+_TIME: Final = (
+    rf"(?:{_CLOCK}{_FRACTION}(?:[zZ]|[+\-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+    rf"|23:59:60{_FRACTION}(?:[zZ]|[+\-]00:00))"
+)
 
 # RFC 3339, appendix A.
 _TIME_PART: Final = "T(?:[0-9]+H(?:[0-9]+M(?:[0-9]+S)?)?|[0-9]+M(?:[0-9]+S)?|[0-9]+S)"
@@ -73,7 +78,7 @@ _IPV6: Final = (
 
 
 def _uri(extra: str, private: str, *, reference: bool) -> str:
-    """RFC 3986's URI or, with more characters, RFC 3987's IRI; with relative references or without."""
+    """RFC 3986's URI or, with more characters, RFC 3987's IRI; relative ones too or not."""
     encoded = "%[0-9a-fA-F]{2}"
     unreserved = rf"a-zA-Z0-9\-._~{extra}"
     delims = "!$&'()*+,;="
@@ -117,14 +122,15 @@ def _mailbox(extra: str) -> str:
     quoted = rf'"(?:[ !#-\[\]-~{extra}]|\\[ -~])*"'
     label = f"[a-zA-Z0-9{extra}](?:[a-zA-Z0-9{extra}\\-]*[a-zA-Z0-9{extra}])?"
     domain = rf"{label}(?:\.{label})*"
-    literal = rf"\[(?:{_IPV4}|[iI][pP][vV]6:{_IPV6}|[a-zA-Z0-9\-]*[a-zA-Z0-9]:[!-Z^-~]+)\]"
+    literal = rf"\[(?:{_IPV4}|IPv6:{_IPV6})\]"
     return _whole(rf"(?:{atom}(?:\.{atom})*|{quoted})@(?:{domain}|{literal})")
 
 
 _LABEL: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]{0,61}[a-zA-Z0-9])?"
 _POINTER: Final = "(?:/(?:[^/~]|~[01])*)*"
 
-_HOSTNAME: Final = Format(_whole(rf"{_LABEL}(?:\.{_LABEL})*"), most=253)
+# Of a label that begins with xn-- only some are the code of a name.
+_HOSTNAME: Final = Format(_whole(rf"{_LABEL}(?:\.{_LABEL})*"), most=253, loose=True)
 _IPV4_FORMAT: Final = Format(_whole(_IPV4))
 
 CLOCK_TIME: Final = "clock-time"
@@ -136,7 +142,7 @@ FORMATS: Final[dict[str, Format]] = {
     "time": Format(_whole(_TIME)),
     "duration": Format(_whole(_DURATION)),
     "email": Format(_mailbox("")),
-    "idn-email": Format(_mailbox(f"{chr(0x80)}-{chr(0x10FFFF)}")),
+    "idn-email": Format(_mailbox(f"{chr(0x80)}-{chr(0x10FFFF)}"), loose=True),
     "hostname": _HOSTNAME,
     "idn-hostname": Format(rf"^[a-zA-Z0-9\-.{chr(0x80)}-{chr(0x10FFFF)}]+$", loose=True),
     "ipv4": _IPV4_FORMAT,

@@ -66,7 +66,9 @@ class Graph:
         pending = list(self.options)
         while pending:
             vertex = pending.pop()
-            if vertex not in alive and any(map(self._lives(alive), self.options[vertex])):
+            if vertex not in alive and any(
+                _lives(option, alive) for option in self.options[vertex]
+            ):
                 alive.add(vertex)
                 pending.extend(waiting.get(vertex, ()))
         return frozenset(alive)
@@ -96,6 +98,10 @@ class Graph:
         return ()
 
 
+def _lives(option: Sketch | Vertex, alive: set[Vertex]) -> bool:
+    return option in alive if isinstance(option, Vertex) else bool(living_types(option, alive))
+
+
 def living_types(option: Sketch, alive: set[Vertex] | frozenset[Vertex]) -> list[str]:
     """The types of a sketch of which there is a value; of listed values, `enum`."""
     if option.values is not None:
@@ -120,6 +126,10 @@ def _has_value(option: Sketch, name: str, alive: set[Vertex] | frozenset[Vertex]
 
 def _most_properties(option: Sketch, alive: set[Vertex] | frozenset[Vertex]) -> float:
     """How many properties an object may have."""
-    if option.rest is None or option.rest in alive or not alive.isdisjoint(option.patterns.values()):
+    if (
+        option.rest is None
+        or option.rest in alive
+        or not alive.isdisjoint(option.patterns.values())
+    ):
         return inf
     return sum(one in alive for one in option.properties.values())

@@ -1,4 +1,4 @@
-"""Divides the names that are not declared into cells: by which patterns of which layer match them."""
+"""Divides the names that are not declared into cells, by which patterns match them."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def cells(
 ) -> Cells:
     """Divide the names that are not declared.
 
-    A grammar holds a declared property whose name a pattern matches to both schemas. So no pattern of the
-    result matches one, unless the property is held to the pattern's schema anyway and its values are
-    plain: to meet itself costs a schema much, and is endless where it is recursive.
+    A grammar holds a declared property whose name a pattern matches to both schemas. So no pattern
+    of the result matches one, unless the property is held to the pattern's schema anyway and its
+    values are plain: to meet itself costs a schema much, and is endless where it is recursive.
 
     Args:
         layers: What is said of the names.
@@ -88,7 +88,9 @@ class _Declared:
         ]
 
 
-def _divide(found: Cells, layers: Sequence[Layer], patterns: list[str], declared: _Declared) -> None:
+def _divide(
+    found: Cells, layers: Sequence[Layer], patterns: list[str], declared: _Declared
+) -> None:
     if len(patterns) == 1:
         value = _value(layers, frozenset(patterns))
         if not declared.apart(value):

@@ -34,8 +34,11 @@ def type_of(value: JsonValue) -> str:
         return "null"
     if isinstance(value, float):
         return "integer" if value.is_integer() else "fraction"
-    names = {int: "integer", str: "string", list: "array"}
-    return names.get(type(value), "object")
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
 
 
 def value_key(value: JsonValue) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from gemma_structured.schema.normalize.formats import FORMATS
 from gemma_structured.schema.normalize.regex.determinize import language
-from gemma_structured.schema.normalize.regex.parse import parse
 from gemma_structured.schema.normalize.regex.measure import lengths, weight
+from gemma_structured.schema.normalize.regex.parse import parse
 from gemma_structured.schema.normalize.regex.syntax import RegexError
 from gemma_structured.schema.normalize.strings import other_than
 
@@ -42,8 +42,8 @@ def is_empty(strings: Strings) -> bool:
             return True
         known = [one for one in ranges if one is not None]
         shortest = max([least, *(low for low, _ in known)])
-        longest = [high for _, high in known if high is not None]
-        if shortest > min([inf if most is None else most, *longest]):
+        tops = [high for _, high in known if high is not None]
+        if shortest > min([inf if most is None else most, *tops]):
             return True
         if len(patterns) == 1 and not strings.refused and not strings.without:
             return False

@@ -1,4 +1,4 @@
-"""The schemas that the passes work on: one dialect, references by name, and where each came from."""
+"""The schemas that the passes work on: one dialect, and where each part came from."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Origin(NamedTuple):
 class Node(dict[str, Any]):
     """A schema object of draft 2020-12 without annotations, identifiers and definitions.
 
-    A `$ref` in it holds the bare name of a definition. Equality is that of the keywords; identity is
-    what the normaliser remembers its work by, so nodes are not changed once they are in use.
+    A `$ref` in it holds the bare name of a definition. Equality is that of the keywords; identity
+    is what the normaliser remembers its work by, so nodes are not changed once they are in use.
 
     Attributes:
         origin: Where it comes from.

@@ -1,4 +1,4 @@
-"""Numbers as keywords that a grammar enforces: bounds that it can write, steps that it can count."""
+"""Numbers as keywords that a grammar enforces: bounds it can write, steps it can count."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def _outward(number: float, value: Fraction, *, down: bool) -> float | None:
 def _step(step: Fraction) -> float | None:
     """A number that llguidance reads as this step, which it does with errors of its own.
 
-    It multiplies by ten until no fraction is left; where rounding spoils that (as for 0.07), a double next
-    to the right one may come out right.
+    It multiplies by ten until no fraction is left; where rounding spoils that (as for 0.07), a
+    double next to the right one may come out right.
     """
     exponent = 0
     while (step * 10**exponent).denominator != 1:

@@ -46,7 +46,7 @@ def normalize(
         limits: Where to relax.
 
     Raises:
-        SchemaError: A reference leads nowhere or round in a circle, or nothing satisfies the schema.
+        SchemaError: A reference leads nowhere or in a circle, or nothing satisfies the schema.
     """
     asserted = _asserted(schema.dialect) if formats == "assertion" else {}
     loader = Loader(schema, asserted)
@@ -65,7 +65,9 @@ def normalize(
 
 def _asserted(dialect: Dialect) -> dict[str, str]:
     """The formats that are asserted: those of the newest draft, and a draft's own beside them."""
-    checked = format_checker(DEFAULT_DIALECT).checkers.keys() | format_checker(dialect).checkers.keys()
+    checked = (
+        format_checker(DEFAULT_DIALECT).checkers.keys() | format_checker(dialect).checkers.keys()
+    )
     names = {name: name for name in FORMATS if name in checked}
     return names | {"time": CLOCK_TIME} if dialect.name == "draft-03" else names
 
@@ -76,7 +78,7 @@ def _unsatisfiable(graph: Graph) -> SchemaError:
         return SchemaError(
             "Nothing satisfies this schema: every value would have to hold another without end.",
             keyword="$ref",
-            hint="Let the recursion end: make a property optional, or allow null or an empty array.",
+            hint="Let the recursion end: with an optional property, null, or an empty array.",
         )
     told = " and ".join(f"`{r.keyword}` at {r.pointer or '(root)'}" for r in reasons[:4])
     return SchemaError(

@@ -1,13 +1,13 @@
-"""Follows references: pointers, anchors, identifiers, dynamic scopes, and a registry of schemas elsewhere."""
+"""Follows references: pointers, anchors, identifiers, dynamic scopes, other schemas."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urljoin
 
-from jsonschema_specifications import REGISTRY
-from referencing import Registry, Resource
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DynamicAnchor
 
@@ -15,7 +15,8 @@ from gemma_structured.exceptions import SchemaError
 from gemma_structured.types import pointer
 
 if TYPE_CHECKING:
-    from referencing import Resolver
+    from referencing import Registry
+    from referencing._core import Resolver
 
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.schema.json_schema import JsonSchema
@@ -34,10 +35,10 @@ class Place:
     """Where a subschema stands, and what its references are relative to.
 
     Attributes:
+        dialect: The draft in force.
         path: The way to it from the root of the schema.
         prefix: What comes before that path, where it is in another document.
-        dialect: The draft in force.
-        resolver: What its references are relative to; `None` while no identifier matters.
+        base: The URI that references are relative to; `None` while no identifier matters.
         dynamic: The base URIs on the way to it, outermost first, each once.
         entered: Whether an identifier of its own is already counted in.
     """
@@ -45,23 +46,18 @@ class Place:
     dialect: Dialect
     path: tuple[str | int, ...] = ()
     prefix: str = ""
-    resolver: Resolver[Any] | None = field(default=None, compare=False)
+    base: str | None = None
     dynamic: tuple[str, ...] = ()
-    entered: bool = field(default=False, compare=False)
+    entered: bool = False
 
     @property
     def pointer(self) -> str:
         """The JSON Pointer to it."""
         return self.prefix + pointer(self.path)
 
-    @property
-    def parent(self) -> Place:
-        """The place one step up."""
-        return replace(self, path=self.path[:-1])
-
     def at(self, step: str | int) -> Place:
         """The place one step down."""
-        return Place(self.dialect, (*self.path, step), self.prefix, self.resolver, self.dynamic)
+        return Place(self.dialect, (*self.path, step), self.prefix, self.base, self.dynamic)
 
 
 class Resolution:
@@ -72,39 +68,49 @@ class Resolution:
     """
 
     def __init__(self, schema: JsonSchema) -> None:
-        registry = schema.registry
         self._schema = schema
         self._document: JsonValue = schema.value
         self._paths: dict[int, tuple[str | int, ...]] | None = None
         self.root = Place(schema.dialect)
-        self._registry: Registry[Any] = REGISTRY if registry is None else REGISTRY.combine(registry)
-        if registry is not None or _has_identifier(schema.value):
-            self.root = self._identified(self.root)
+        if schema.registry is not None or _has_identifier(schema.value):
+            self.root = self._identified_root
 
-    def _identified(self, place: Place) -> Place:
-        """The root's place with a resolver, once references are more than pointers."""
-        specification = self._schema.dialect.specification
-        resource: Resource[Any] = Resource(contents=self._document, specification=specification)
-        uri = resource.id() or ""
+    @cached_property
+    def _registry(self) -> Registry[Any]:
+        known = self._schema.registry
+        registry: Registry[Any] = REGISTRY if known is None else REGISTRY.combine(known)
+        create: Any = self._schema.dialect.specification.create_resource
         try:
-            self._registry = self._registry.with_resource(uri, resource).crawl()
+            registry = registry.with_resource(self._uri, create(self._document)).crawl()
         except TypeError:  # a boolean schema in a draft that has none
             self._document = _without_booleans(self._document)
-            resource = Resource(contents=self._document, specification=specification)
-            self._registry = self._registry.with_resource(uri, resource).crawl()
-        return replace(place, resolver=self._registry.resolver(uri), dynamic=(uri,), entered=True)
+            registry = registry.with_resource(self._uri, create(self._document)).crawl()
+        return registry
+
+    @cached_property
+    def _uri(self) -> str:
+        """The URI that the schema gives itself."""
+        return self._identifier(self._document, self._schema.dialect) or ""
+
+    @cached_property
+    def _identified_root(self) -> Place:
+        """The root's place, once references are more than pointers."""
+        return Place(self._schema.dialect, base=self._uri, dynamic=(self._uri,), entered=True)
+
+    def _identifier(self, value: JsonValue, dialect: Dialect) -> str | None:
+        contents: Any = value
+        found = dialect.specification.id_of(contents) if isinstance(value, dict) else None
+        return None if found is None else found.rstrip("#")
 
     def enter(self, value: dict[str, JsonValue], place: Place) -> Place:
-        """The place of a subschema itself: an identifier in it changes what references are relative to."""
-        if place.resolver is None or place.entered:
+        """The place of a subschema itself: its references start from its own identifier."""
+        if place.base is None or place.entered:
             return place
-        resource: Resource[Any] = Resource(
-            contents=value, specification=place.dialect.specification
-        )
-        if resource.id() is None:
+        identifier = self._identifier(value, place.dialect)
+        if identifier is None:
             return place
-        resolver = place.resolver.in_subresource(resource)
-        return replace(place, resolver=resolver, dynamic=_entered(place.dynamic, _base(resolver)))
+        base = urljoin(place.base, identifier)
+        return replace(place, base=base, dynamic=_entered(place.dynamic, base))
 
     def follow(self, ref: str, keyword: str, place: Place) -> tuple[JsonValue, Place]:
         """What a reference at a place leads to, and the place of that.
@@ -112,40 +118,37 @@ class Resolution:
         Raises:
             SchemaError: It leads nowhere.
         """
-        if place.resolver is None:
+        base = place.base
+        if base is None:
             found = self._pointed(ref)
             if found is not None:
                 return found[0], Place(place.dialect, found[1])
-            place = replace(self._identified(self.root), path=place.path, dialect=place.dialect)
-        assert place.resolver is not None
+            base = self._uri
         try:
-            if keyword == "$ref":
-                resolved = self._registry.resolver(_base(place.resolver)).lookup(ref)
-                contents, resolver = resolved.contents, resolved.resolver
-            else:
-                contents, resolver = self._dynamic(ref, keyword, place)
+            contents, target = self._look_up(ref, base)
+            if keyword != "$ref" and isinstance(contents, dict):
+                contents, target = self._redirected(ref, keyword, place, contents, target)
         except (Unresolvable, ValueError):
             raise SchemaError(
                 f"The reference {ref!r:.200} leads nowhere.",
                 path=place.pointer,
                 keyword=keyword,
-                hint="Give the schema that it names in a registry; nothing is fetched.",
+                hint="Give the schema that it names in a `registry`; nothing is fetched.",
             ) from None
-        base = _base(resolver)
         path = self._path_of(contents)
         if path is not None and self._document is not self._schema.value:
             contents = _at(self._schema.value, path)
-        target = Place(
-            place.dialect,
-            path or (),
-            "" if path is not None else f"{base}#{ref.partition('#')[2]}",
-            resolver,
-            _entered(place.dynamic, base),
-            entered=True,
-        )
-        return contents, target
+        prefix = "" if path is not None else f"{target}#{ref.partition('#')[2]}"
+        dynamic = _entered(place.dynamic, target)
+        return contents, Place(place.dialect, path or (), prefix, target, dynamic, entered=True)
+
+    def _look_up(self, ref: str, base: str) -> tuple[JsonValue, str]:
+        """What a reference leads to, and the base URI there."""
+        resolved: Any = self._registry.resolver(base).lookup(ref)
+        return resolved.contents, _base(resolved.resolver)
 
     def _pointed(self, ref: str) -> tuple[JsonValue, tuple[str | int, ...]] | None:
+        """Follow a plain pointer from the root; `None` if it is none, or leads nowhere."""
         if ref not in {"#", ""} and not ref.startswith("#/"):
             return None
         found: JsonValue = self._schema.value
@@ -162,42 +165,43 @@ class Resolution:
                 return None
         return found, tuple(path)
 
-    def _dynamic(self, ref: str, keyword: str, place: Place) -> tuple[JsonValue, Resolver[Any]]:
-        """Follow a reference that the schemas on the way to it may redirect."""
-        assert place.resolver is not None
-        static = self._registry.resolver(_base(place.resolver)).lookup(ref)
-        contents, resolver = static.contents, static.resolver
-        if not isinstance(contents, dict):
-            return contents, resolver
+    def _redirected(
+        self, ref: str, keyword: str, place: Place, contents: dict[str, JsonValue], base: str
+    ) -> tuple[JsonValue, str]:
+        """Follow a dynamic reference further: the schemas on the way to it may redirect it."""
+        found: tuple[JsonValue, str] = contents, base
         if keyword == "$recursiveRef":
             for uri in reversed(place.dynamic) if contents.get("$recursiveAnchor") is True else ():
-                outer = self._registry.resolver(uri).lookup("#")
-                if outer.contents.get("$recursiveAnchor") is not True:
+                outer = self._look_up("#", uri)
+                if not isinstance(outer[0], dict) or outer[0].get("$recursiveAnchor") is not True:
                     break
-                contents, resolver = outer.contents, outer.resolver
-            return contents, resolver
+                found = outer
+            return found
         name = ref.partition("#")[2]
-        if not name or contents.get("$dynamicAnchor") != name:
-            return contents, resolver
-        for uri in place.dynamic:
-            try:
-                anchor = self._registry.anchor(uri, name).value
-            except Unresolvable:
-                continue
-            if isinstance(anchor, DynamicAnchor):
-                return anchor.resource.contents, self._registry.resolver(uri)
-        return contents, resolver
+        if name and contents.get("$dynamicAnchor") == name:
+            for uri in place.dynamic:
+                try:
+                    anchor: Any = self._registry.anchor(uri, name).value
+                except Unresolvable:
+                    continue
+                if isinstance(anchor, DynamicAnchor):
+                    redirected: Any = anchor.resource.contents
+                    return redirected, uri
+        return found
 
     def _path_of(self, contents: JsonValue) -> tuple[str | int, ...] | None:
+        """Where a part of the schema stands in it; `None` if it is none."""
         if self._paths is None:
             self._paths = {}
             pending: list[tuple[JsonValue, tuple[str | int, ...]]] = [(self._document, ())]
             while pending:
                 value, path = pending.pop()
-                if isinstance(value, dict | list):
+                if isinstance(value, dict):
                     self._paths[id(value)] = path
-                    steps = value.items() if isinstance(value, dict) else enumerate(value)
-                    pending.extend((child, (*path, step)) for step, child in steps)
+                    pending.extend((child, (*path, step)) for step, child in value.items())
+                elif isinstance(value, list):
+                    self._paths[id(value)] = path
+                    pending.extend((child, (*path, i)) for i, child in enumerate(value))
         return self._paths.get(id(contents))
 
 
@@ -208,8 +212,12 @@ def _base(resolver: Resolver[Any]) -> str:
 
 
 def _at(value: JsonValue, path: tuple[str | int, ...]) -> JsonValue:
+    """The part of a schema at a path that is known to exist."""
     for step in path:
-        value = value[step]  # type: ignore[index,call-overload] - a path that was just walked
+        if isinstance(value, dict):
+            value = value[str(step)]
+        elif isinstance(value, list):
+            value = value[int(step)]
     return value
 
 

@@ -16,7 +16,7 @@ from gemma_structured.schema.normalize.facets import (
     together,
 )
 from gemma_structured.schema.normalize.kinds import ALL_TYPES, atoms, value_key
-from gemma_structured.schema.normalize.node import Conj, Node
+from gemma_structured.schema.normalize.node import Conj, Node, Schema
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.result import Residual
@@ -191,5 +191,5 @@ def _objects(node: Node) -> Objects:
     )
 
 
-def _conj(schema: Node | bool) -> Conj:
+def _conj(schema: Schema) -> Conj:
     return () if schema is True or schema == {} else (schema,)

@@ -1,4 +1,4 @@
-"""Strings as keywords that a grammar enforces: translated patterns, complements, formats, lengths."""
+"""Strings as keywords that a grammar enforces: patterns, complements, formats, lengths."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
-from gemma_structured.schema.normalize.lengths import is_empty
 from gemma_structured.schema.normalize.kinds import type_of, value_key
+from gemma_structured.schema.normalize.lengths import is_empty
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.evaluate import Evaluator
@@ -103,9 +103,8 @@ def _empty_object(shape: Shape, solver: _Solver) -> tuple[str, ...]:
         return ("minProperties", "maxProperties", "required")
     for name in objects.required:
         conj = objects.value(name)
-        if len(conj) > 1 or False in conj:
-            if solver.is_empty(conj):
-                return ("required", "properties", "additionalProperties", "patternProperties")
+        if (len(conj) > 1 or False in conj) and solver.is_empty(conj):
+            return ("required", "properties", "additionalProperties", "patternProperties")
     return ()
 
 

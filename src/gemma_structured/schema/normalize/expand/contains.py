@@ -18,7 +18,7 @@ _MAX_LENGTH: Final = 8
 
 
 def contains(shape: Shape, around: Surroundings) -> list[Shape]:
-    """Rewrite each `contains` of an array; what remains is a minimum of items, and left to validation."""
+    """Rewrite each `contains` of an array; what cannot be is left to validation."""
     if "array" not in shape.types or not shape.arrays.contains or shape.values is not None:
         return [shape]
     one, *others = shape.arrays.contains
@@ -47,8 +47,8 @@ def _expand(shape: Shape, one: Contains, around: Surroundings) -> list[Shape]:
     if one.least == 1 and one.most is None and length is not None and length <= _MAX_LENGTH:
         rest = _without_arrays(shape)
         return [*rest, *(_at(shape, one.conj, index) for index in range(length))]
-    least = replace(arrays, least=max(arrays.least, one.least))
-    return [shape.relax("contains", "minContains", "maxContains", arrays=least)]
+    bounded = replace(arrays, least=max(arrays.least, one.least))
+    return [shape.relax("contains", "minContains", "maxContains", arrays=bounded)]
 
 
 def _without_arrays(shape: Shape) -> list[Shape]:

@@ -38,8 +38,8 @@ class _Split:
 def counting(shape: Shape, around: Surroundings) -> list[Shape]:
     """Split an object by which optional properties are there.
 
-    A grammar counts properties only where all named ones are required. Where there would be too many
-    splits, the counts are left to validation.
+    A grammar counts properties only where all named ones are required. Where there would be too
+    many splits, the counts are left to validation.
     """
     if not shape.objects.least and shape.objects.most is None:
         return [shape]
@@ -86,7 +86,7 @@ def _plan(
         return _at_least(optional, more, is_open=is_open), exact + comb(n, more)
     some = sum(comb(n, j) for j in range(min(most, n) + 1))
     missing = n - most
-    if not is_open and more == 0 and 0 < missing and comb(n, missing) < some:
+    if not is_open and more == 0 and missing > 0 and comb(n, missing) < some:
         return _at_most(optional, missing), comb(n, missing)
     return _exactly(optional, more, most, is_open=is_open), some
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.normalize.kinds import type_of
 from gemma_structured.schema.normalize.facets import Numbers, exact
+from gemma_structured.schema.normalize.kinds import type_of
 
 if TYPE_CHECKING:
     from gemma_structured.schema.normalize.expand.context import Surroundings

@@ -1,4 +1,4 @@
-"""`propertyNames`: listed names become properties, other names a pattern; required names are named."""
+"""`propertyNames`: listed names become properties, others a pattern."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NEVER: Final[Conj] = (False,)
 
 
 def names(shape: Shape, around: Surroundings) -> list[Shape]:
-    """Rewrite what is said of names; required properties are named even if they are not declared."""
+    """Rewrite what is said of names; required properties are named even if undeclared."""
     if "object" not in shape.types or shape.values is not None:
         return [shape]
     objects = shape.objects

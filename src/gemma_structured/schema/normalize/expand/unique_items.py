@@ -25,8 +25,8 @@ _MAX_PREFIX: Final = 16
 def unique_items(shape: Shape, around: Surroundings) -> list[Shape]:
     """Rewrite `uniqueItems`.
 
-    Arrays of few values are listed. Otherwise an array holds no more items than there are values, and
-    whether they differ is left to validation.
+    Arrays of few values are listed. Otherwise an array holds no more items than there are values,
+    and whether they differ is left to validation.
     """
     arrays = shape.arrays
     if "array" not in shape.types or not arrays.unique or shape.values is not None:

@@ -1,4 +1,4 @@
-"""`dependentRequired`, `dependentSchemas`, `dependencies`: a property is absent, or more is asked."""
+"""`dependentRequired`, `dependentSchemas`: a property is absent, or more is asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["dependents"]
 
 
 def dependents(node: Node, _context: Context) -> Schema:
-    """Rewrite each dependency into a choice: without the property, or with it and what it asks for."""
+    """Rewrite each dependency into a choice: without the property, or with what it needs."""
     rest = node.without("dependentRequired", "dependentSchemas")
     origin = Origin(node.origin.pointer, node.origin.keyword or "dependentRequired")
     conditions: list[Schema] = []
@@ -24,8 +24,8 @@ def dependents(node: Node, _context: Context) -> Schema:
     origin = Origin(node.origin.pointer, node.origin.keyword or "dependentSchemas")
     for name, schema in node.get("dependentSchemas", {}).items():
         if schema is not True:
-            present = all_of([Node({"required": [name]}, origin), schema], origin)
-            conditions.append(any_of([present, _absent(name, origin)], origin))
+            held = all_of([Node({"required": [name]}, origin), schema], origin)
+            conditions.append(any_of([held, _absent(name, origin)], origin))
     return rest.with_conditions(*conditions) if conditions else rest
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["is_literal", "negation"]
 
+
 def is_literal(node: Node) -> bool:
     """Whether a node's `not` is one that a shape can hold as it is.
 

@@ -18,8 +18,9 @@ _MAX_OVERLAPS: Final = 8
 def one_of(node: Node, context: Context) -> Schema:
     """Rewrite `oneOf` into `anyOf`.
 
-    Where two options are not proved disjoint, each excludes the other. If an option overlaps with more
-    than eight others, or there are very many options, `anyOf` alone is left and validation does the rest.
+    Where two options are not proved disjoint, each excludes the other. If an option overlaps with
+    more than eight others, or there are very many options, `anyOf` alone is left and validation
+    does the rest.
     """
     rest = node.without("oneOf")
     origin = Origin(node.origin.pointer, node.origin.keyword or "oneOf")

@@ -58,8 +58,9 @@ class _Case:
 def unevaluated(node: Node, context: Context) -> Schema:
     """Rewrite into `additionalProperties` and `items`, case by case.
 
-    A case is a set of subschemas (of `anyOf`, `oneOf`, `if`, `dependentSchemas`) that hold together.
-    Where there are too many cases, or `contains` evaluates items, the keyword is left to validation.
+    A case is a set of subschemas (of `anyOf`, `oneOf`, `if`, `dependentSchemas`) that hold
+    together. Where there are too many cases, or `contains` evaluates items, the keyword is left to
+    validation.
     """
     rest = node.without("unevaluatedProperties", "unevaluatedItems")
     origin = Origin(node.origin.pointer, node.origin.keyword)
@@ -148,7 +149,7 @@ def _given(schema: Schema, context: Context, depth: int) -> Iterator[_Case]:
 
 
 def _subsets(options: list[Schema], node: Node, context: Context, depth: int) -> Iterator[_Case]:
-    """The cases of `anyOf`: every set of options that may hold together, each with all it evaluates."""
+    """The cases of `anyOf`: every set of options that may hold together."""
     given = [list(_given(option, context, depth)) for option in options]
     tells = [any(_tells(case) for case in cases) for cases in given]
     telling = [cases for cases, tell in zip(given, tells, strict=True) if tell]

@@ -131,6 +131,6 @@ def _categories() -> dict[str, CharSet]:
 
 @lru_cache(maxsize=64)
 def category(name: str) -> CharSet | None:
-    """The code points of a general category by its short name (`L`, `Lu`); `None` for no category."""
+    """The code points of a general category by its short name (`L`, `Lu`), if it is one."""
     sets = [one for full, one in _categories().items() if full == name or full[0] == name]
     return union(*sets) if sets else None

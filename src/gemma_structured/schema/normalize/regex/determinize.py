@@ -1,9 +1,10 @@
 """From a syntax tree to a deterministic automaton, lookaround and anchors included.
 
-A state of the result is a set of threads. A thread is a place in the nondeterministic automaton together
-with its obligations: for each lookahead that it has passed, how far the text since then has come in that
-lookahead's own automaton. Lookbehinds need no obligations: for each of them an automaton of the texts that
-end in its body runs along from the start, so that its state tells whether the condition holds.
+A state of the result is a set of threads. A thread is a place in the nondeterministic automaton
+together with its obligations: for each lookahead that it has passed, how far the text since then
+has come in that lookahead's own automaton. Lookbehinds need no obligations: for each of them an
+automaton of the texts that end in its body runs along from the start, so that its state tells
+whether the condition holds.
 """
 
 from __future__ import annotations

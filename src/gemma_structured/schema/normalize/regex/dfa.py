@@ -100,7 +100,7 @@ class Dfa:
         return _merge_parts(_reachable(self, renamed))
 
     def lengths(self) -> tuple[int, int | None] | None:
-        """The shortest and the longest length of a text; `None` for the longest if there is none."""
+        """The lengths of the shortest and the longest text (`None`: there is none longest)."""
         if self.is_empty:
             return None
         least: int | None = None

@@ -1,4 +1,4 @@
-"""From a deterministic automaton back to a syntax tree, by eliminating one state after the other."""
+"""From a deterministic automaton back to a syntax tree, state by state."""
 
 from __future__ import annotations
 

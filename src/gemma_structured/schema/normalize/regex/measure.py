@@ -26,7 +26,9 @@ def lengths(tree: Regex) -> tuple[int, int | None] | None:
     found = _lengths(tree)
     if found is None:
         return None
-    return found if _anchored(tree, first=True) and _anchored(tree, first=False) else (found[0], None)
+    return (
+        found if _anchored(tree, first=True) and _anchored(tree, first=False) else (found[0], None)
+    )
 
 
 def _anchored(tree: Regex, *, first: bool) -> bool:

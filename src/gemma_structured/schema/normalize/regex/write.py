@@ -24,11 +24,12 @@ _PLAIN: Final = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_ !\"#%',:;<=>@`"
 )
 _SYNTAX: Final = frozenset("^$\\.*+?()[]{}|/")
+_SYMBOLS: Final[dict[tuple[int, int | None], str]] = {(0, None): "*", (1, None): "+", (0, 1): "?"}
 _MAX_REPEAT: Final = 1_000_000
 
 
 def is_plain(tree: Regex) -> bool:
-    """Whether it has no condition on its surroundings but `^` where it starts and `$` where it ends."""
+    """Whether it looks at nothing around it, but for `^` where it starts and `$` where it ends."""
     return _plain(tree, first=True, last=True)
 
 
@@ -95,9 +96,9 @@ def _write(tree: Regex, *, level: int) -> str:
 def _quantifier(least: int, most: int | None) -> str:
     if max(least, most or 0) > _MAX_REPEAT:
         raise RegexError("It counts past a million.")
-    symbols = {(0, None): "*", (1, None): "+", (0, 1): "?"}
-    if (least, most) in symbols:
-        return symbols[least, most]
+    symbol = _SYMBOLS.get((least, most))
+    if symbol is not None:
+        return symbol
     if most is None:
         return f"{{{least},}}"
     return f"{{{least}}}" if least == most else f"{{{least},{most}}}"
