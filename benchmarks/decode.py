@@ -192,14 +192,19 @@ def main() -> None:
     ]
     measure(lanes, counter, options.rounds)
     rows = report(lanes, lanes[0])
-    table = Table(title=f"{options.rounds} rounds, {options.dtype}, {torch.get_num_threads()} threads")
+    table = Table(
+        title=f"{options.rounds} rounds, {options.dtype}, {torch.get_num_threads()} threads"
+    )
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "lane" else "right")
     for row in rows:
         table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(table)
     if options.json:
-        machine = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
+        machine = {
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        }
         options.json.write_text(json.dumps({**machine, "rows": rows}, indent=2) + "\n")
 
 

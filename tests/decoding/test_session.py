@@ -13,7 +13,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
 from transformers import PretrainedConfig
 
 from gemma_structured.decoding.kv_cache import REWIND_HORIZON
@@ -95,7 +102,17 @@ def ids(law_model: PreTrainedModel, random_ids: RandomIds) -> list[int]:
 def test_a_prefill_in_chunks(checked: Checked, ids: list[int]) -> None:
     """Chunks of any length, single tokens among them, with one position kept or several."""
     row = checked.open()
-    for count, keep in [(1, 1), (5, 5), (60, 2), (1, 1), (100, 0), (200, 3), (2, 2), (300, 1), (31, 31)]:
+    for count, keep in [
+        (1, 1),
+        (5, 5),
+        (60, 2),
+        (1, 1),
+        (100, 0),
+        (200, 3),
+        (2, 2),
+        (300, 1),
+        (31, 31),
+    ]:
         start = len(checked.tokens[row])
         checked.forward({row: ids[start : start + count]}, {row: keep})
 
@@ -229,7 +246,11 @@ class SessionMachine(RuleBasedStateMachine):
     def forward_all(self, chunks: list[tuple[int, int]], keep: int) -> None:
         self._forward(dict(zip(self.checked.tokens, chunks, strict=False)), keep)
 
-    @rule(chunks=st.lists(chunks, min_size=8, max_size=8), keep=st.integers(0, 3), parity=st.integers(0, 1))
+    @rule(
+        chunks=st.lists(chunks, min_size=8, max_size=8),
+        keep=st.integers(0, 3),
+        parity=st.integers(0, 1),
+    )
     def forward_every_other(self, chunks: list[tuple[int, int]], keep: int, parity: int) -> None:
         rows = list(self.checked.tokens)[parity::2]
         self._forward(dict(zip(rows, chunks, strict=False)), keep)
@@ -249,11 +270,19 @@ class SessionMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", ["gemma4", "mixtral_sliding", "afmoe", "deepseek_v3"])
 def test_anything_in_any_order(
-    name: str, model_for_law: Callable[[str], PreTrainedModel], fresh_logits: Fresh, random_ids: RandomIds
+    name: str,
+    model_for_law: Callable[[str], PreTrainedModel],
+    fresh_logits: Fresh,
+    random_ids: RandomIds,
 ) -> None:
     """Random opening, forwarding, rewinding, forking, keeping and closing stays exact."""
     model = model_for_law(name)
-    members = {"model": model, "fresh": staticmethod(fresh_logits), "ids": random_ids(model, 1000, 2), "longest": []}
+    members = {
+        "model": model,
+        "fresh": staticmethod(fresh_logits),
+        "ids": random_ids(model, 1000, 2),
+        "longest": [],
+    }
     machine = type("Machine", (SessionMachine,), members)
     run_state_machine_as_test(
         machine,
@@ -320,7 +349,9 @@ def test_a_foreign_snapshot_is_refused(model_for_law: Callable[[str], PreTrained
     assert session.open_rows == 0
 
 
-def test_attention_that_takes_no_mask_is_refused(model_for_law: Callable[[str], PreTrainedModel]) -> None:
+def test_attention_that_takes_no_mask_is_refused(
+    model_for_law: Callable[[str], PreTrainedModel],
+) -> None:
     """The error names the implementation and the one to load the model with."""
     model = copy.deepcopy(model_for_law("mixtral"))
     model.config._attn_implementation = "flash_attention_2"
@@ -331,7 +362,9 @@ def test_attention_that_takes_no_mask_is_refused(model_for_law: Callable[[str], 
 def test_the_windows_of_layers_are_read_from_the_configuration() -> None:
     """By layer types, by one window for all, or none where it is switched off."""
     kinds = ["sliding_attention", "full_attention"]
-    assert layer_windows(PretrainedConfig(num_hidden_layers=2, layer_types=kinds, sliding_window=8)) == [8, None]
+    assert layer_windows(
+        PretrainedConfig(num_hidden_layers=2, layer_types=kinds, sliding_window=8)
+    ) == [8, None]
     assert layer_windows(PretrainedConfig(num_hidden_layers=2, sliding_window=8)) == [8, 8]
     assert layer_windows(PretrainedConfig(num_hidden_layers=1)) == [None]
     off = PretrainedConfig(num_hidden_layers=1, sliding_window=8, use_sliding_window=False)

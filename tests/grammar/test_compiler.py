@@ -130,7 +130,9 @@ def test_the_cache_is_bounded(byte_vocabulary) -> None:
 def test_backends_are_chosen_by_name_or_given(byte_vocabulary) -> None:
     """Both backends have names; an unknown one is a typed error that lists them."""
     assert GrammarCompiler(byte_vocabulary).backend.name == "llguidance"
-    assert isinstance(GrammarCompiler(byte_vocabulary, "outlines_core").backend, OutlinesCoreBackend)
+    assert isinstance(
+        GrammarCompiler(byte_vocabulary, "outlines_core").backend, OutlinesCoreBackend
+    )
     own = SlowBackend()
     assert GrammarCompiler(byte_vocabulary, own).backend is own
     with pytest.raises(GrammarError, match=r"'xgrammar'.*llguidance"):

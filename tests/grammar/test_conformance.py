@@ -83,7 +83,9 @@ def test_any_walk_conforms(llguidance, outlines_core, word_vocabulary, case, dat
         check_walk(compiled, word_vocabulary, ids, rng=random.Random(0))
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.name not in LLGUIDANCE_ONLY], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.name not in LLGUIDANCE_ONLY], ids=lambda c: c.name
+)
 def test_backends_agree(llguidance, outlines_core, word_vocabulary, case: GrammarCase) -> None:
     """What one backend writes, the other accepts as far as it goes."""
     one, other = (b.compile(case.grammar, word_vocabulary) for b in (llguidance, outlines_core))
@@ -175,5 +177,7 @@ def test_the_suite_finds_backends_that_are_wrong(llguidance, byte_vocabulary, li
         check_backend(Liar(llguidance, lie), byte_vocabulary, case)
     with pytest.raises(ConformanceError, match="the mask let"):
         check_backend(
-            llguidance, byte_vocabulary, GrammarCase(name="x", grammar=case.grammar, is_valid=str.isalpha)
+            llguidance,
+            byte_vocabulary,
+            GrammarCase(name="x", grammar=case.grammar, is_valid=str.isalpha),
         )

@@ -12,18 +12,40 @@ from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.ecma import EcmaRegex
 
 ATOMS = st.sampled_from(
-    ["a", "b", "/", r"\/", ".", r"\d", r"\w", r"\s", r"\S", "[^a]", "[a-c]", r"\u0041", r"\x41", r"\.", "é", r"[\d/]", '"', " ", r"\t"]
+    [
+        "a",
+        "b",
+        "/",
+        r"\/",
+        ".",
+        r"\d",
+        r"\w",
+        r"\s",
+        r"\S",
+        "[^a]",
+        "[a-c]",
+        r"\u0041",
+        r"\x41",
+        r"\.",
+        "é",
+        r"[\d/]",
+        '"',
+        " ",
+        r"\t",
+    ]
 )
 PATTERNS = st.recursive(
     ATOMS,
     lambda inner: st.one_of(
         st.tuples(inner, inner).map("".join),
         st.tuples(inner, inner).map(lambda p: f"(?:{p[0]}|{p[1]})"),
-        st.tuples(inner, st.sampled_from(["*", "+", "?", "{1,2}", "*?"])).map(lambda p: f"(?:{p[0]}){p[1]}"),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{1,2}", "*?"])).map(
+            lambda p: f"(?:{p[0]}){p[1]}"
+        ),
     ),
     max_leaves=5,
 )
-TEXTS = st.text(st.sampled_from("abcA/.é\" \t\n\r\u2028\ufeff\u0663\x85x1_"), max_size=5)
+TEXTS = st.text(st.sampled_from('abcA/.é" \t\n\r\u2028\ufeff\u0663\x85x1_'), max_size=5)
 
 
 def accepts(backend, vocabulary, pattern: str, text: str) -> bool:
@@ -64,13 +86,17 @@ def test_masks_and_validation_read_patterns_alike(
         (r"[^\s\S]|a", "a", "b"),
     ],
 )
-def test_anchors_lookaround_and_properties(llguidance, byte_vocabulary, pattern, valid, invalid) -> None:
+def test_anchors_lookaround_and_properties(
+    llguidance, byte_vocabulary, pattern, valid, invalid
+) -> None:
     """Anchors at the edges and lookaround in small patterns are enforced, not refused."""
     assert accepts(llguidance, byte_vocabulary, pattern, valid)
     assert not accepts(llguidance, byte_vocabulary, pattern, invalid)
 
 
-@pytest.mark.parametrize("pattern", ["[", "(", "a)", "*", r"(a)\1", "a{2,1}", "(?i)a", "a**", r"\k<x>"])
+@pytest.mark.parametrize(
+    "pattern", ["[", "(", "a)", "*", r"(a)\1", "a{2,1}", "(?i)a", "a**", r"\k<x>"]
+)
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     """Malformed and irregular patterns raise with the pattern and a hint."""
     with pytest.raises(GrammarError, match="cannot be enforced"):

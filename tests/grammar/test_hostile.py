@@ -53,16 +53,28 @@ USABLE = {
     "60 levels of objects": nested(60),
     "60 levels of arrays": nested_arrays(60),
     "a union of 2,000 objects": {
-        "anyOf": [closed({"kind": {"const": f"k{i}"}, "v": {"type": "string"}}) for i in range(2000)]
+        "anyOf": [
+            closed({"kind": {"const": f"k{i}"}, "v": {"type": "string"}}) for i in range(2000)
+        ]
     },
     "a union of 2,000 open objects": {
-        "anyOf": [{"type": "object", "properties": {f"k{i}": {"type": "null"}}} for i in range(2000)]
+        "anyOf": [
+            {"type": "object", "properties": {f"k{i}": {"type": "null"}}} for i in range(2000)
+        ]
     },
     "a catastrophic pattern": {"type": "string", "pattern": "^(a+)+$"},
     "a long repetition": {"type": "string", "pattern": "^.{0,100000}$"},
-    "nested repetitions": {"type": "string", "pattern": "^((((a{0,100}){0,100}){0,100}){0,100}){0,100}$"},
+    "nested repetitions": {
+        "type": "string",
+        "pattern": "^((((a{0,100}){0,100}){0,100}){0,100}){0,100}$",
+    },
     "an exponential automaton": {"type": "string", "pattern": "^(a|b)*a(a|b){1000}$"},
-    "a huge array": {"type": "array", "items": {"type": "string"}, "minItems": 10_000, "maxItems": 10**6},
+    "a huge array": {
+        "type": "array",
+        "items": {"type": "string"},
+        "minItems": 10_000,
+        "maxItems": 10**6,
+    },
     "a doubling of references": {
         "$ref": "#/$defs/d0",
         "$defs": {
@@ -72,13 +84,18 @@ USABLE = {
     },
 }
 REFUSED = {
-    "26 patterns at once": {"allOf": [{"type": "string", "pattern": f".*{chr(97 + i)}.*"} for i in range(26)]},
+    "26 patterns at once": {
+        "allOf": [{"type": "string", "pattern": f".*{chr(97 + i)}.*"} for i in range(26)]
+    },
     "500 patternProperties": {
         "type": "object",
         "patternProperties": {f"^{i}_": {"type": "string"} for i in range(500)},
     },
     "a product of 4^12 objects": {
-        "allOf": [{"anyOf": [{"type": "object", "required": [f"k{i}_{j}"]} for j in range(4)]} for i in range(12)]
+        "allOf": [
+            {"anyOf": [{"type": "object", "required": [f"k{i}_{j}"]} for j in range(4)]}
+            for i in range(12)
+        ]
     },
     "a type without a finite value": {
         "$ref": "#/$defs/n",
@@ -87,7 +104,8 @@ REFUSED = {
     "900 levels of objects": nested(450),
     "a chain of 2,000 references": {
         "$ref": "#/$defs/d0",
-        "$defs": {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(2000)} | {"d2000": {"type": "null"}},
+        "$defs": {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(2000)}
+        | {"d2000": {"type": "null"}},
     },
 }
 
@@ -164,8 +182,19 @@ def test_schemas_past_the_limits_are_refused(llguidance, byte_vocabulary, name: 
         (Grammar.regex("(" * 500 + "a" + ")" * 500), False),
         (Grammar.regex("a{2000000}"), False),
         (Grammar.regex(r"(?=.*a.{20})(?=.*b.{20})(?=.*c.{20}).*"), False),
-        (Grammar.lark("start: T\nT: " + " & ".join(f"/.*{chr(97 + i)}.*/" for i in range(26))), False),
-        (Grammar.lark("start: " + " ".join(f"r{i}" for i in range(500)) + "\n" + "\n".join(f'r{i}: "a"?' for i in range(500))), True),
+        (
+            Grammar.lark("start: T\nT: " + " & ".join(f"/.*{chr(97 + i)}.*/" for i in range(26))),
+            False,
+        ),
+        (
+            Grammar.lark(
+                "start: "
+                + " ".join(f"r{i}" for i in range(500))
+                + "\n"
+                + "\n".join(f'r{i}: "a"?' for i in range(500))
+            ),
+            True,
+        ),
         (Grammar.lark('start: ("a" | "b"){0,100000}'), True),
         (Grammar.lark('start: s\ns: s s | "a" | "b"'), True),
     ],
@@ -193,7 +222,9 @@ def test_the_second_backend_is_bounded_too(outlines_core, gemma_vocabulary, name
 
 def test_a_failure_in_the_middle_is_told(llguidance, byte_vocabulary) -> None:
     """A limit that is only passed while matching raises there, by name, and is never silent."""
-    grammar = Grammar.lark("start: s s s s s s\ns: s s s | " + " | ".join(f'/{c}+/ | "{c}"' for c in "abcdefgh"))
+    grammar = Grammar.lark(
+        "start: s s s s s s\ns: s s s | " + " | ".join(f'/{c}+/ | "{c}"' for c in "abcdefgh")
+    )
     matcher = llguidance.compile(grammar, byte_vocabulary).matcher()
     row = bitmask.allocate_row(byte_vocabulary.size)
     with pytest.raises(GrammarError, match="step_max_items|max_items_in_row|step_lexer_fuel"):

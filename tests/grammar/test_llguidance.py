@@ -40,7 +40,9 @@ def accepts(compiled, vocabulary, text: str) -> bool:
 
 def test_json_is_compact_whatever_the_schema_says(llguidance, byte_vocabulary) -> None:
     """No white space is allowed, even if a schema brings llguidance options of its own."""
-    schema = json.loads(PERSON.source) | {"x-guidance": {"whitespace_flexible": True, "lenient": True}}
+    schema = json.loads(PERSON.source) | {
+        "x-guidance": {"whitespace_flexible": True, "lenient": True}
+    }
     for source in (PERSON.source, json.dumps(schema)):
         compiled = llguidance.compile(Grammar(kind="json_schema", source=source), byte_vocabulary)
         assert accepts(compiled, byte_vocabulary, '{"name":"x","age":1}')
@@ -113,7 +115,9 @@ def test_a_choice_is_its_options(llguidance, byte_vocabulary, options: list[str]
 
 def test_gemma_strings_hold_html_and_no_control_token(llguidance, gemma_vocabulary) -> None:
     """In a JSON string `<h1>` is allowed as a token and control tokens are not: their names are spelled."""
-    compiled = llguidance.compile(Grammar(kind="json_schema", source='{"type":"string"}'), gemma_vocabulary)
+    compiled = llguidance.compile(
+        Grammar(kind="json_schema", source='{"type":"string"}'), gemma_vocabulary
+    )
     matcher = compiled.matcher()
     matcher.accept(gemma_vocabulary.encode('"'))
     ids = allowed(matcher, gemma_vocabulary)
@@ -135,7 +139,10 @@ def test_no_mask_allows_a_control_token_as_text(llguidance, byte_vocabulary, kin
     }[kind]
     matcher = llguidance.compile(grammar, byte_vocabulary).matcher()
     matcher.accept(byte_vocabulary.encode('"'))
-    assert not (allowed(matcher, byte_vocabulary) - set(byte_vocabulary.end_ids)) & byte_vocabulary.control_ids
+    assert (
+        not (allowed(matcher, byte_vocabulary) - set(byte_vocabulary.end_ids))
+        & byte_vocabulary.control_ids
+    )
 
 
 def test_lark_writes_control_tokens_by_id(llguidance, byte_vocabulary) -> None:
@@ -172,7 +179,9 @@ def test_lark_writes_control_tokens_by_id(llguidance, byte_vocabulary) -> None:
         (Grammar.regex("("), "cannot be enforced"),
     ],
 )
-def test_grammars_that_cannot_be_used_are_refused(llguidance, byte_vocabulary, grammar, message) -> None:
+def test_grammars_that_cannot_be_used_are_refused(
+    llguidance, byte_vocabulary, grammar, message
+) -> None:
     """Malformed, unsatisfiable and unsupported grammars raise when compiled, with a short reason."""
     with pytest.raises(GrammarError, match=message) as caught:
         llguidance.compile(grammar, byte_vocabulary)
@@ -234,6 +243,8 @@ def test_gemma_grammars_compile_in_milliseconds(llguidance, gemma_vocabulary) ->
     for n in range(5):
         source = PERSON.source.replace("999", str(900 + n))
         start = time.process_time()
-        llguidance.compile(Grammar(kind="json_schema", source=source), gemma_vocabulary).matcher().fill_bitmask(row)
+        llguidance.compile(
+            Grammar(kind="json_schema", source=source), gemma_vocabulary
+        ).matcher().fill_bitmask(row)
         times.append(time.process_time() - start)
     assert min(times) < 0.1

@@ -52,7 +52,10 @@ def closed(properties: dict, required: list[str]) -> dict:
         ({"const": {"a": 1}}, "enum"),
         ({"$ref": "#/properties/a", "properties": {"a": {"type": "null"}}}, r"\(root\)"),
         ({"$ref": "#/$defs/a/b", "$defs": {"a": {"b": {}}}}, "other places"),
-        ({"$ref": "#/$defs/a", "$defs": {"a": closed({"a": {"$ref": "#/$defs/a"}}, [])}}, "recursive"),
+        (
+            {"$ref": "#/$defs/a", "$defs": {"a": closed({"a": {"$ref": "#/$defs/a"}}, [])}},
+            "recursive",
+        ),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "recursive"),
         ({"$ref": "#/$defs/b", "$defs": {}}, "boolean schema"),
         ({"type": "array", "items": {"type": "integer", "maximum": 3}}, "/items.*maximum"),
@@ -114,7 +117,12 @@ SCHEMAS = st.recursive(
     ),
     lambda inner: st.one_of(
         st.builds(
-            lambda items, least, more: {"type": "array", "items": items, "minItems": least, "maxItems": least + more},
+            lambda items, least, more: {
+                "type": "array",
+                "items": items,
+                "minItems": least,
+                "maxItems": least + more,
+            },
             inner,
             st.integers(0, 2),
             st.integers(0, 1),
@@ -132,7 +140,9 @@ SCHEMAS = st.recursive(
 
 @settings(max_examples=40)
 @given(value=SCHEMAS, seed=st.integers(0, 1000))
-def test_what_it_writes_validates(outlines_core, llguidance, byte_vocabulary, value: dict, seed: int) -> None:
+def test_what_it_writes_validates(
+    outlines_core, llguidance, byte_vocabulary, value: dict, seed: int
+) -> None:
     """For random supported schemas, texts of either backend validate and conform."""
     case = schema_case("random", value, (), ())
     assert outlines_core.supports(case.grammar)
@@ -150,7 +160,10 @@ def test_annotations_and_references_are_fine(outlines_core) -> None:
             {
                 "$schema": "https://json-schema.org/draft/2020-12/schema",
                 "title": "T",
-                "anyOf": [{"$ref": "#/$defs/a", "description": "d"}, {"type": "null", "default": None}],
+                "anyOf": [
+                    {"$ref": "#/$defs/a", "description": "d"},
+                    {"type": "null", "default": None},
+                ],
                 "$defs": {"a": {"type": "boolean"}},
             }
         )

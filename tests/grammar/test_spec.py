@@ -24,7 +24,17 @@ class Ticket(BaseModel):
 def test_equal_sources_are_equal_grammars() -> None:
     """Grammars are values: they compare and hash by what they say."""
     assert Grammar.regex("a+") == Grammar.regex("a+")
-    assert len({Grammar.regex("a"), Grammar.choice(["a"]), Grammar.lark('start: "a"'), Grammar.regex("a")}) == 3
+    assert (
+        len(
+            {
+                Grammar.regex("a"),
+                Grammar.choice(["a"]),
+                Grammar.lark('start: "a"'),
+                Grammar.regex("a"),
+            }
+        )
+        == 3
+    )
     assert Grammar.choice(["a", "b", "a"]).options == ["a", "b"]
 
 

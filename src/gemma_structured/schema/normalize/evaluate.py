@@ -30,10 +30,10 @@ class Evaluator:
     """
 
     def __init__(self, definition: Callable[[str], Schema], formats: FormatChecker | None) -> None:
-        self._definition = definition
-        self._formats = formats
+        self.definition = definition
+        self.formats = formats
         self._open: set[tuple[int, int]] = set()
-        self._listed: dict[int, tuple[Node, frozenset[str]]] = {}
+        self.enums: dict[int, tuple[Node, frozenset[str]]] = {}
 
     def admits(self, schema: Schema, value: JsonValue) -> bool | None:
         """Whether a value satisfies a schema."""
@@ -66,63 +66,75 @@ class Evaluator:
             if keyword in node:
                 yield check(self, node, value)
 
-    def listed(self, node: Node, value: JsonValue) -> bool:
-        known = self._listed.get(id(node))
-        if known is None:
-            known = self._listed[id(node)] = (node, frozenset(map(value_key, node["enum"])))
-        return value_key(value) in known[1]
 
-    def conditional(self, node: Node, value: JsonValue) -> bool | None:
-        condition = self.admits(node["if"], value)
-        if condition is None:
-            return None
-        return self.admits(node.get("then" if condition else "else", True), value)
+def _listed(evaluator: Evaluator, node: Node, value: JsonValue) -> bool:
+    known = evaluator.enums.get(id(node))
+    if known is None:
+        known = evaluator.enums[id(node)] = (node, frozenset(map(value_key, node["enum"])))
+    return value_key(value) in known[1]
 
-    def one_of(self, node: Node, value: JsonValue) -> bool | None:
-        verdicts = [self.admits(option, value) for option in node["oneOf"]]
-        if verdicts.count(True) > 1:
-            return False
-        return None if None in verdicts else verdicts.count(True) == 1
 
-    def format(self, node: Node, value: JsonValue) -> bool | None:
-        return self._formats is None or self._formats.conforms(value, node["format"])
+def _conditional(evaluator: Evaluator, node: Node, value: JsonValue) -> bool | None:
+    condition = evaluator.admits(node["if"], value)
+    if condition is None:
+        return None
+    return evaluator.admits(node.get("then" if condition else "else", True), value)
 
-    def reference(self, node: Node, value: JsonValue) -> bool | None:
-        return self.admits(self._definition(node["$ref"]), value)
 
-    def properties(self, node: Node, value: dict[str, JsonValue]) -> bool | None:
-        named = node.get("properties", {})
-        patterns = node.get("patternProperties", {})
-        verdicts: list[bool | None] = []
-        for name, item in value.items():
-            schemas = [named[name]] if name in named else []
-            schemas += [schema for pattern, schema in patterns.items() if matches(pattern, name)]
-            rest = [] if schemas else [node.get("additionalProperties", True)]
-            verdicts += [self.admits(schema, item) for schema in schemas or rest]
-        return _all(verdicts)
+def _one_of(evaluator: Evaluator, node: Node, value: JsonValue) -> bool | None:
+    verdicts = [evaluator.admits(option, value) for option in node["oneOf"]]
+    if verdicts.count(True) > 1:
+        return False
+    return None if None in verdicts else verdicts.count(True) == 1
 
-    def items(self, node: Node, value: list[JsonValue]) -> bool | None:
-        prefix = node.get("prefixItems", ())
-        rest = node.get("items", True)
-        return _all(
-            self.admits(prefix[i] if i < len(prefix) else rest, item)
-            for i, item in enumerate(value)
-        )
 
-    def contains(self, node: Node, value: list[JsonValue]) -> bool | None:
-        verdicts = [self.admits(node["contains"], item) for item in value]
-        sure, possible = verdicts.count(True), verdicts.count(True) + verdicts.count(None)
-        least, most = node.get("minContains", 1), node.get("maxContains", len(value))
-        if possible < least or sure > most:
-            return False
-        return True if sure >= least and possible <= most else None
+def _format(evaluator: Evaluator, node: Node, value: JsonValue) -> bool | None:
+    return evaluator.formats is None or evaluator.formats.conforms(value, node["format"])
 
-    def dependent_schemas(self, node: Node, value: dict[str, JsonValue]) -> bool | None:
-        needed = [s for name, s in node["dependentSchemas"].items() if name in value]
-        return _all(self.admits(schema, value) for schema in needed)
 
-    def names(self, node: Node, value: dict[str, JsonValue]) -> bool | None:
-        return _all(self.admits(node["propertyNames"], name) for name in value)
+def _reference(evaluator: Evaluator, node: Node, value: JsonValue) -> bool | None:
+    return evaluator.admits(evaluator.definition(node["$ref"]), value)
+
+
+def _properties(evaluator: Evaluator, node: Node, value: dict[str, JsonValue]) -> bool | None:
+    named = node.get("properties", {})
+    patterns = node.get("patternProperties", {})
+    verdicts: list[bool | None] = []
+    for name, item in value.items():
+        schemas = [named[name]] if name in named else []
+        schemas += [schema for pattern, schema in patterns.items() if matches(pattern, name)]
+        rest = [] if schemas else [node.get("additionalProperties", True)]
+        verdicts += [evaluator.admits(schema, item) for schema in schemas or rest]
+    return _all(verdicts)
+
+
+def _items(evaluator: Evaluator, node: Node, value: list[JsonValue]) -> bool | None:
+    prefix = node.get("prefixItems", ())
+    rest = node.get("items", True)
+    return _all(
+        evaluator.admits(prefix[i] if i < len(prefix) else rest, item)
+        for i, item in enumerate(value)
+    )
+
+
+def _contains(evaluator: Evaluator, node: Node, value: list[JsonValue]) -> bool | None:
+    verdicts = [evaluator.admits(node["contains"], item) for item in value]
+    sure, possible = verdicts.count(True), verdicts.count(True) + verdicts.count(None)
+    least, most = node.get("minContains", 1), node.get("maxContains", len(value))
+    if possible < least or sure > most:
+        return False
+    return True if sure >= least and possible <= most else None
+
+
+def _dependent_schemas(
+    evaluator: Evaluator, node: Node, value: dict[str, JsonValue]
+) -> bool | None:
+    needed = [s for name, s in node["dependentSchemas"].items() if name in value]
+    return _all(evaluator.admits(schema, value) for schema in needed)
+
+
+def _names(evaluator: Evaluator, node: Node, value: dict[str, JsonValue]) -> bool | None:
+    return _all(evaluator.admits(node["propertyNames"], name) for name in value)
 
 
 def _all(verdicts: Iterable[bool | None]) -> bool | None:
@@ -153,13 +165,13 @@ def _dependent_required(_: Evaluator, n: Node, v: dict[str, JsonValue]) -> bool:
 
 _ANY_TYPE: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "type": lambda _, n, v: type_of(v) in atoms(n["type"]),
-    "enum": Evaluator.listed,
+    "enum": _listed,
     "allOf": lambda e, n, v: _all(e.admits(one, v) for one in n["allOf"]),
     "anyOf": lambda e, n, v: _any(e.admits(one, v) for one in n["anyOf"]),
-    "oneOf": Evaluator.one_of,
+    "oneOf": _one_of,
     "not": lambda e, n, v: _not(e.admits(n["not"], v)),
-    "if": Evaluator.conditional,
-    "$ref": Evaluator.reference,
+    "if": _conditional,
+    "$ref": _reference,
 }
 _NUMBER: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "minimum": lambda _, n, v: exact(v) >= exact(n["minimum"]),
@@ -172,27 +184,27 @@ _STRING: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "minLength": lambda _, n, v: len(v) >= n["minLength"],
     "maxLength": lambda _, n, v: len(v) <= n["maxLength"],
     "pattern": lambda _, n, v: matches(n["pattern"], v),
-    "format": Evaluator.format,
+    "format": _format,
     "x-gemma-lark": _unknown,
 }
 _ARRAY: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "minItems": lambda _, n, v: len(v) >= n["minItems"],
     "maxItems": lambda _, n, v: len(v) <= n["maxItems"],
     "uniqueItems": lambda _, n, v: not n["uniqueItems"] or len({*map(value_key, v)}) == len(v),
-    "prefixItems": Evaluator.items,
-    "items": Evaluator.items,
-    "contains": Evaluator.contains,
+    "prefixItems": _items,
+    "items": _items,
+    "contains": _contains,
     "unevaluatedItems": _unknown,
 }
 _OBJECT: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "required": lambda _, n, v: set(n["required"]) <= v.keys(),
     "minProperties": lambda _, n, v: len(v) >= n["minProperties"],
     "maxProperties": lambda _, n, v: len(v) <= n["maxProperties"],
-    "properties": Evaluator.properties,
-    "patternProperties": Evaluator.properties,
-    "additionalProperties": Evaluator.properties,
-    "propertyNames": Evaluator.names,
+    "properties": _properties,
+    "patternProperties": _properties,
+    "additionalProperties": _properties,
+    "propertyNames": _names,
     "dependentRequired": _dependent_required,
-    "dependentSchemas": Evaluator.dependent_schemas,
+    "dependentSchemas": _dependent_schemas,
     "unevaluatedProperties": _unknown,
 }

@@ -73,14 +73,6 @@ class Graph:
                 pending.extend(waiting.get(vertex, ()))
         return frozenset(alive)
 
-    def _lives(self, alive: set[Vertex]):  # type: ignore[no-untyped-def]
-        def lives(option: Sketch | Vertex) -> bool:
-            return (
-                option in alive if isinstance(option, Vertex) else bool(living_types(option, alive))
-            )
-
-        return lives
-
     def reasons(self, vertex: Vertex) -> tuple[Residual, ...]:
         """Keywords that contradict each other, so that nothing satisfies a vertex."""
         pending, seen = [vertex], {vertex}

@@ -96,40 +96,39 @@ def _divide(
         if not declared.apart(value):
             found.patterns[grammar_pattern(patterns[0])] = value
             return
-    parts: list[tuple[frozenset[str], Dfa | None]] = [(frozenset(), None)]
-    for pattern in patterns:
-        matching = language(pattern)
-        divided: list[tuple[frozenset[str], Dfa | None]] = []
-        for inside, part in parts:
-            both = matching if part is None else part & matching
-            if not both.is_empty:
-                divided.append((inside | {pattern}, both))
-            outside = ~matching if part is None else part & ~matching
-            if not outside.is_empty:
-                divided.append((inside, outside))
-        parts = divided
-        if len(parts) > _MAX_CELLS:
-            raise RegexError("The patterns overlap in too many ways.")
+    parts = _parts(patterns)
     for inside, part in parts:
         if inside:
-            assert part is not None
             value = _value(layers, inside)
             taken = [name for name in declared.apart(value) if part.matches(name)]
-            if taken and (part & language(other_than(taken))).is_empty:
-                continue
-            found.patterns[_pattern(inside, part, taken)] = value
+            left = part & language(other_than(taken)) if taken else part
+            if not left.is_empty:
+                found.patterns[_pattern(inside, part, left, taken)] = value
     if all(inside for inside, _ in parts):
         found.rest = (False,)
 
 
-def _pattern(inside: frozenset[str], part: Dfa, taken: list[str]) -> str:
+def _parts(patterns: list[str]) -> list[tuple[frozenset[str], Dfa]]:
+    """The names that match just some of the patterns, for each set of them that some name matches."""
+    first = language(patterns[0])
+    parts = [(frozenset(patterns[:1]), first), (frozenset[str](), ~first)]
+    for pattern in patterns[1:]:
+        matching = language(pattern)
+        parts = [
+            piece
+            for inside, part in parts
+            for piece in ((inside | {pattern}, part & matching), (inside, part & ~matching))
+            if not piece[1].is_empty
+        ]
+        if len(parts) > _MAX_CELLS:
+            raise RegexError("The patterns overlap in too many ways.")
+    return [(inside, part) for inside, part in parts if not part.is_empty]
+
+
+def _pattern(inside: frozenset[str], part: Dfa, left: Dfa, taken: list[str]) -> str:
     """The pattern of a cell: as it was written, if the cell is all that matches it."""
     if taken:
-        return (
-            other_than(taken)
-            if part.is_everything
-            else pattern_of(part & language(other_than(taken)))
-        )
+        return other_than(taken) if part.is_everything else pattern_of(left)
     if len(inside) == 1:
         (pattern,) = inside
         if language(pattern) <= part:

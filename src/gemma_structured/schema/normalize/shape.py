@@ -83,6 +83,7 @@ class Shape:
     def relax(self, *keywords: str, **changes: Any) -> Shape:
         """The same shape with something left out, and with the keywords named that said it."""
         named = [place for keyword in keywords for place in self.sources.get(keyword, ())]
+        named = named or [place for places in self.sources.values() for place in places]
         relaxed = tuple(dict.fromkeys((*self.relaxed, *named)))
         return replace(self, relaxed=relaxed, **changes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.schema.normalize.formats import FORMATS
@@ -25,7 +25,7 @@ from gemma_structured.schema.normalize.regex.syntax import (
 from gemma_structured.schema.normalize.regex.write import is_plain, write
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gemma_structured.schema.normalize.facets import Strings
     from gemma_structured.schema.normalize.regex.dfa import Dfa
@@ -90,44 +90,62 @@ def string_keywords(strings: Strings) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The keywords of a string, and the keywords that they do not say all of."""
     lost: list[str] = []
     patterns: list[str] = []
-    least, most = strings.least, strings.most
+    for keyword, made in _patterns(strings, lost):
+        try:
+            pattern = made()
+        except RegexError:
+            lost.append(keyword)
+        else:
+            if pattern not in patterns:
+                patterns.append(pattern)
+    keywords = _lengths(strings, patterns, lost)
+    if patterns:
+        keywords["pattern"] = patterns[0]
+    if patterns[1:]:
+        keywords["allOf"] = [{"pattern": pattern} for pattern in patterns[1:]]
+    return keywords, tuple(lost)
+
+
+def _patterns(strings: Strings, lost: list[str]) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What makes each pattern, and the keyword that it is made for."""
     for pattern in strings.patterns:
-        _add(patterns, lost, "pattern", lambda pattern=pattern: grammar_pattern(pattern))
+        yield "pattern", partial(grammar_pattern, pattern)
     for pattern in strings.refused:
-        _add(patterns, lost, "not", lambda pattern=pattern: _refusing(pattern))
+        yield "not", partial(_refusing, pattern)
     if strings.without:
-        _add(patterns, lost, "not", lambda: other_than(strings.without))
+        yield "not", partial(other_than, strings.without)
     for name in strings.formats:
         found = FORMATS[name]
         if found.loose:
             lost.append("format")
         if found.pattern:
-            _add(patterns, lost, "format", lambda found=found: grammar_pattern(found.pattern))
-        if found.most is not None:
-            most = found.most if most is None else min(most, found.most)
-    keywords: dict[str, Any] = {}
+            yield "format", partial(grammar_pattern, found.pattern)
+
+
+def _lengths(strings: Strings, patterns: list[str], lost: list[str]) -> dict[str, Any]:
+    least, most = strings.least, strings.most
+    for name in strings.formats:
+        longest = FORMATS[name].most
+        if longest is not None:
+            most = longest if most is None else min(most, longest)
     if len(patterns) > 1 and (least or most is not None):
-        least, most = _implied(patterns, least, most, lost)
+        lost += _not_implied(patterns, least, most)
+        return {}
+    keywords: dict[str, Any] = {}
     if patterns and least > _MAX_LEAST:
         lost.append("minLength")
         least = _MAX_LEAST
     if least:
         keywords["minLength"] = least
-    if most is not None and most <= _MAX_LENGTH:
-        keywords["maxLength"] = most
-    elif most is not None:
+    if most is not None and most > _MAX_LENGTH:
         lost.append("maxLength")
-    if patterns:
-        keywords["pattern"] = patterns[0]
-        if patterns[1:]:
-            keywords["allOf"] = [{"pattern": pattern} for pattern in patterns[1:]]
-    return keywords, tuple(lost)
+    elif most is not None:
+        keywords["maxLength"] = most
+    return keywords
 
 
-def _implied(
-    patterns: list[str], least: int, most: int | None, lost: list[str]
-) -> tuple[int, int | None]:
-    """The lengths, which several patterns must imply: llguidance cannot count beside them."""
+def _not_implied(patterns: list[str], least: int, most: int | None) -> Iterator[str]:
+    """The lengths that several patterns do not imply: llguidance cannot count beside them."""
     try:
         found = language(patterns[0])
         for pattern in patterns[1:]:
@@ -136,20 +154,9 @@ def _implied(
     except RegexError:
         shortest, longest = 0, None
     if least > shortest:
-        lost.append("minLength")
+        yield "minLength"
     if most is not None and (longest is None or longest > most):
-        lost.append("maxLength")
-    return 0, None
-
-
-def _add(patterns: list[str], lost: list[str], keyword: str, made: Any) -> None:
-    try:
-        pattern = made()
-    except RegexError:
-        lost.append(keyword)
-    else:
-        if pattern not in patterns:
-            patterns.append(pattern)
+        yield "maxLength"
 
 
 def one_pattern(shapes: Sequence[Shape]) -> str:

@@ -7,13 +7,12 @@ from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING, Final
 
-from gemma_structured.schema.normalize.node import Conj
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemma_structured.schema.normalize.expand.context import Surroundings
     from gemma_structured.schema.normalize.facets import Objects
+    from gemma_structured.schema.normalize.node import Conj
     from gemma_structured.schema.normalize.shape import Shape
 
 __all__ = ["counting"]

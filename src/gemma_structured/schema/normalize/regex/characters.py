@@ -42,15 +42,18 @@ class Characters:
         self.unicode = unicode
 
     def peek(self, text: str) -> bool:
+        """Whether a text comes next."""
         return self.text.startswith(text, self.at)
 
     def take(self, text: str) -> bool:
+        """Pass a text if it comes next."""
         found = self.peek(text)
         if found:
             self.at += len(text)
         return found
 
     def next(self) -> str:
+        """Pass one character."""
         if self.at >= len(self.text):
             raise RegexError("It ends too early.")
         char = self.text[self.at]
@@ -58,6 +61,7 @@ class Characters:
         return char
 
     def class_escape(self) -> Chars:
+        """What follows a backslash, in a class or outside."""
         char = self.next()
         if char in _CLASSES:
             return Chars(_CLASSES[char])
@@ -70,6 +74,7 @@ class Characters:
         return single(self.code_point(char))
 
     def code_point(self, char: str) -> int:
+        """The code point of an escape that begins with a letter."""
         if char in _CONTROLS:
             return _CONTROLS[char]
         if char == "0" and not (self.at < len(self.text) and self.text[self.at].isdigit()):
@@ -88,6 +93,7 @@ class Characters:
         return ord(char)
 
     def unicode_escape(self, char: str) -> int:
+        r"""The code point of `\uXXXX`, of a pair of them, or of `\u{X…}`."""
         if self.unicode and self.peek("{"):
             return self.hexadecimal(r"\{([0-9a-fA-F]+)\}", char)
         first = self.hexadecimal(r"([0-9a-fA-F]{4})", char)
@@ -99,6 +105,7 @@ class Characters:
         return first
 
     def hexadecimal(self, digits: str, char: str) -> int:
+        """The number in a pattern of digits; the letter itself if there are none."""
         found = re.compile(digits).match(self.text, self.at)
         if found is None:
             return ord(char)
@@ -106,6 +113,7 @@ class Characters:
         return int(found[1], 16)
 
     def char_class(self) -> Chars:
+        """What is between brackets, the opening one being passed."""
         negated = self.take("^")
         intervals: list[tuple[int, int]] = []
         properties: list[tuple[str, bool]] = []
@@ -130,6 +138,7 @@ class Characters:
         return Chars(complement(charset(intervals)) if negated else charset(intervals))
 
     def class_atom(self) -> Chars:
+        """One member of a class."""
         char = self.next()
         if char != "\\":
             return single(ord(char))

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def partition(sets: Iterable[CharSet]) -> list[CharSet]:
             cuts.update((low, high + 1))
     edges = sorted(cuts)
     parts: dict[tuple[bool, ...], list[tuple[int, int]]] = {}
-    for low, following in zip(edges, edges[1:], strict=False):
+    for low, following in pairwise(edges):
         if contains(ANY, low):
             signature = tuple(contains(one, low) for one in distinct)
             parts.setdefault(signature, []).append((low, following - 1))

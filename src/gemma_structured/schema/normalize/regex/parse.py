@@ -12,6 +12,7 @@ from typing import Final
 
 import regress
 
+from gemma_structured.schema.normalize.regex.characters import Characters, single
 from gemma_structured.schema.normalize.regex.charset import (
     DOT,
     WORD,

@@ -43,11 +43,11 @@ class RegexError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One character of a set: intervals, and Unicode properties kept by name.
+    r"""One character of a set: intervals, and Unicode properties kept by name.
 
     Attributes:
         intervals: The code points named one by one.
-        properties: Properties in `\\p{…}` notation, each with whether it is negated.
+        properties: Properties in `\p{…}` notation, each with whether it is negated.
         negated: Whether the character is one that is *not* in all this.
     """
 
