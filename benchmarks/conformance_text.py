@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from jsonschema import Draft202012Validator
+
+from gemma_structured.schema.ecma import EcmaRegex
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -30,6 +34,43 @@ def _integers(value: Any) -> Any:
     return value
 
 
+def reordered(value: Any, schema: Any) -> Any:
+    """A value with its keys in the order of a schema of plain keywords, `anyOf` and `$defs`."""
+    return _reorder(
+        _integers(value), schema, schema.get("$defs", {}) if isinstance(schema, dict) else {}
+    )
+
+
+def _reorder(value: Any, schema: Any, definitions: dict[str, Any]) -> Any:
+    while isinstance(schema, dict) and "$ref" in schema:
+        schema = definitions.get(schema["$ref"].rpartition("/")[2], True)
+    if isinstance(schema, bool) or not isinstance(value, dict | list):
+        return value
+    for option in schema.get("anyOf", ()):
+        whole = {**option, "$defs": definitions} if isinstance(option, dict) else option
+        if Draft202012Validator(whole).is_valid(value):
+            return _reorder(value, option, definitions)
+    if isinstance(value, list):
+        prefix, items = schema.get("prefixItems", []), schema.get("items", True)
+        return [
+            _reorder(item, prefix[index] if index < len(prefix) else items, definitions)
+            for index, item in enumerate(value)
+        ]
+    places = {name: place for place, name in enumerate(schema.get("properties", ()))}
+    return {
+        key: _reorder(value[key], _member(schema, key), definitions)
+        for key in sorted(value, key=lambda key: places.get(key, len(places)))
+    }
+
+
+def _member(schema: dict[str, Any], key: str) -> Any:
+    if key in schema.get("properties", {}):
+        return schema["properties"][key]
+    patterns = schema.get("patternProperties", {})
+    matching = (patterns[pattern] for pattern in patterns if EcmaRegex.of(pattern).search(key))
+    return next(matching, schema.get("additionalProperties", True))
+
+
 class KeyOrders:
     """Writes a value piece by piece, taking keys in whatever order a matcher allows.
 
@@ -41,10 +82,16 @@ class KeyOrders:
     def __init__(self, matcher: Matcher, schema: Any) -> None:
         self.matcher = matcher
         self.left = _MAX_STEPS
+        self._schema = schema
         self._declared = list(_declared(schema))
 
     def accepts(self, value: Any) -> bool:
         """Whether some order of the keys of each object is accepted."""
+        taken = self.matcher.take(canonical(reordered(value, self._schema)))
+        if taken is not None:
+            if self.matcher.is_accepting:
+                return True
+            self.matcher.back(taken)
         try:
             return self._value(_integers(value), lambda: self.matcher.is_accepting)
         except RecursionError:

@@ -109,7 +109,7 @@ def _divide(
 
 
 def _parts(patterns: list[str]) -> list[tuple[frozenset[str], Dfa]]:
-    """The names that match just some of the patterns, for each set of them that some name matches."""
+    """The names by the patterns that they match, for each set of patterns that some match."""
     first = language(patterns[0])
     parts = [(frozenset(patterns[:1]), first), (frozenset[str](), ~first)]
     for pattern in patterns[1:]:
