@@ -66,16 +66,26 @@ EXAMPLES = [
     ),
 ]
 DOCUMENTS = [
-    "Dear team, my name is Priya Nair. Since the last update, the Falcon R7 router drops the "
-    "connection every hour. Our shop is offline, so please call as soon as you can.",
-    "Hello, I am Joao Lima and I bought the Breeze 200 fan in May. It hums loudly at the lowest "
-    "speed. It is not urgent. You can write to me.",
-    "To whom it may concern: the Northwind dishwasher DW-55 leaks water onto the floor since "
-    "yesterday evening. Marta Kowalska. Call me immediately, please!",
-    "Hi! The battery of my Pixelbird camera is empty after ten pictures. Could you tell me what "
-    "to do? Regards, Yusuf Demir. A mail is enough.",
-    "Good day. The Summit backpack that I ordered has a broken zip. I would like a new one before "
-    "my trip next month. Best wishes, Ingrid Solberg.",
+    (
+        "Dear team, my name is Priya Nair. Since the last update, the Falcon R7 router drops the "
+        "connection every hour. Our shop is offline, so please call as soon as you can."
+    ),
+    (
+        "Hello, I am Joao Lima and I bought the Breeze 200 fan in May. It hums loudly at the lowest "
+        "speed. It is not urgent. You can write to me."
+    ),
+    (
+        "To whom it may concern: the Northwind dishwasher DW-55 leaks water onto the floor since "
+        "yesterday evening. Marta Kowalska. Call me immediately, please!"
+    ),
+    (
+        "Hi! The battery of my Pixelbird camera is empty after ten pictures. Could you tell me what "
+        "to do? Regards, Yusuf Demir. A mail is enough."
+    ),
+    (
+        "Good day. The Summit backpack that I ordered has a broken zip. I would like a new one before "
+        "my trip next month. Best wishes, Ingrid Solberg."
+    ),
 ]
 
 

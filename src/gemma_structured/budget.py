@@ -215,7 +215,8 @@ class Reservation:
             if self._settled:
                 return
             self._settled = True
-        self._budget._settle(self.bound, real)  # noqa: SLF001  (the two classes are one mechanism)
+        # The two classes are one mechanism.
+        self._budget._settle(self.bound, real)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def __enter__(self) -> Self:
         return self

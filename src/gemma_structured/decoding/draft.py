@@ -1,8 +1,8 @@
 """Prompt-lookup drafts: extraction copies its input, so the input says what comes next.
 
 The end of the answer is looked up in the document, and what follows there is proposed as the next
-tokens. One forward verifies them all; those that were not chosen are rewound. What is chosen is what
-would have been chosen without a draft (https://github.com/apoorvumang/prompt-lookup-decoding).
+tokens. One forward verifies them all; those that were not chosen are rewound. What is chosen is
+what would have been without a draft (https://github.com/apoorvumang/prompt-lookup-decoding).
 """
 
 from __future__ import annotations

@@ -266,11 +266,11 @@ class RaggedCache(Cache):
         self.bases[window][slot] += used - keep
 
 
-class _RaggedLayer(CacheLayerMixin):
+class _RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     """The keys and values of one layer."""
 
     def __init__(self, cache: RaggedCache, window: int | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.cache = cache
         self.window = window
         self.is_sliding = window is not None
