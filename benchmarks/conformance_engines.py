@@ -152,6 +152,7 @@ class Ours:
         self._bitmask = np.zeros((vocabulary.size + 31) // 32, dtype=np.int32)
 
     def compile(self, schema: Any) -> Compiled:
+        """Rewrite and compile a schema."""
         try:
             parsed = JsonSchema(schema, registry=self._registry)
             start = time.perf_counter()

@@ -49,6 +49,7 @@ class Llguidance:
         self._bitmask = np.zeros((vocabulary.size + 31) // 32, dtype=np.int32)
 
     def compile(self, schema: Any) -> Compiled:
+        """Compile a schema as it is."""
         from llguidance import LLMatcher
 
         options = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}
@@ -115,6 +116,7 @@ class Xgrammar:
         self._bitmask = xgrammar.allocate_token_bitmask(1, vocabulary.size)
 
     def compile(self, schema: Any) -> Compiled:
+        """Compile a schema as it is."""
         import xgrammar
 
         start = time.perf_counter()
@@ -169,6 +171,7 @@ class OutlinesCore:
         self._vocabulary = OutlinesVocabulary(vocabulary.end_ids[0], ids)
 
     def compile(self, schema: Any) -> Compiled:
+        """Compile a schema as it is."""
         from outlines_core import Guide, Index
         from outlines_core.json_schema import build_regex_from_schema
 
