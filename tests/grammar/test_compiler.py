@@ -46,7 +46,7 @@ def in_threads(count: int, action) -> list[object]:
     def run() -> None:
         try:
             results.append(action())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             results.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(count)]

@@ -12,7 +12,12 @@ from weakref import WeakKeyDictionary
 
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar import bitmask
-from gemma_structured.grammar.llguidance_limits import LIMITS, check_lark_size, compile_error
+from gemma_structured.grammar.llguidance_limits import (
+    LIMITS,
+    check_forced,
+    check_lark_size,
+    compile_error,
+)
 from gemma_structured.grammar.llguidance_matcher import LLGuidanceMatcher
 from gemma_structured.grammar.llguidance_source import llguidance_source
 
@@ -114,7 +119,7 @@ def _probe(grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None
     """Find out now, not in the middle of a request, that nothing can be written or taken back."""
     row = bitmask.allocate_row(vocabulary.size)
     matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
-    matcher.compute_ff_tokens()
+    check_forced(matcher.compute_ff_tokens())
     nothing_fits = "NoExtension" in matcher.get_error()
     if nothing_fits or not (matcher.is_error() or row.any()):
         raise GrammarError(f"No text satisfies the {grammar.kind.replace('_', ' ')} grammar.")

@@ -10,7 +10,7 @@ from gemma_structured.exceptions import GrammarError
 if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
 
-__all__ = ["LIMITS", "check_lark_size", "compile_error", "matching_error"]
+__all__ = ["LIMITS", "check_forced", "check_lark_size", "compile_error", "matching_error"]
 
 LIMITS: Final = {
     # An object with 2,000 optional properties may go on with any of them: 8,000 items in one row.
@@ -23,6 +23,7 @@ LIMITS: Final = {
 }
 """How much work a grammar may cause: no step takes more than half a second."""
 
+_MAX_FORCED: Final = 200_000
 _MAX_INTERSECTIONS: Final = 12
 _QUOTED: Final = re.compile(r'"(?:\\.|[^"\\\n])*"|/(?:\\.|[^/\\\n])+/')
 
@@ -64,6 +65,20 @@ def check_lark_size(source: str) -> None:
                 "terminals.",
                 hint="Write them as one regular expression.",
             )
+
+
+def check_forced(token_ids: list[int]) -> None:
+    """Refuse forced text that is longer than any constant: only endless recursion is.
+
+    Raises:
+        GrammarError: It is.
+    """
+    if len(token_ids) > _MAX_FORCED:
+        raise GrammarError(
+            f"The grammar leaves no choice for more than {_MAX_FORCED:,} tokens: it refers to "
+            "itself without an end.",
+            hint="Let it end: make a property optional, or allow null or an empty array.",
+        )
 
 
 def compile_error(grammar: Grammar, complaint: str) -> GrammarError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemma_structured.exceptions import GrammarError, TokenRejectedError
-from gemma_structured.grammar.llguidance_limits import matching_error
+from gemma_structured.grammar.llguidance_limits import check_forced, matching_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,10 +91,11 @@ class LLGuidanceMatcher:
         """The only tokens that can follow, up to the next choice; they are not consumed.
 
         Raises:
-            GrammarError: A limit was passed.
+            GrammarError: A limit was passed, or what is forced has no end.
         """
         forced: list[int] = self._matcher.compute_ff_tokens()
         self._check()
+        check_forced(forced)
         return forced
 
     def rollback(self, n: int) -> None:

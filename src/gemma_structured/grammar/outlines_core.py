@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar.ecma import whole_match
 from gemma_structured.grammar.outlines_core_matcher import END_MARK, OutlinesCoreGrammar, token_ids
-from gemma_structured.grammar.outlines_core_schema import unsupported_keyword
+from gemma_structured.grammar.outlines_core_schema import regex_length, unsupported_keyword
 from gemma_structured.schema.normalize.regex.determinize import determinize
 from gemma_structured.schema.normalize.regex.parse import parse
 from gemma_structured.schema.normalize.regex.syntax import RegexError, alt, literal
@@ -36,6 +36,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
+    from gemma_structured.types import JsonValue
 
 __all__ = ["OutlinesCoreBackend"]
 
@@ -43,6 +44,7 @@ _USE_LLGUIDANCE: Final = "Use the backend 'llguidance'."
 _MAX_TRANSITIONS: Final = 40_000_000
 """States times tokens: some 150 states over 262,144 tokens, an index of which takes up to 20 s."""
 _MAX_OPTIONS: Final = 500
+_MAX_LENGTH: Final = 20_000
 
 
 class OutlinesCoreBackend:
@@ -121,19 +123,33 @@ def _choice_regex(options: list[str]) -> str:
 
 def _schema_regex(grammar: Grammar) -> str:
     schema = grammar.value
-    if (found := unsupported_keyword(schema)) is not None:
-        where, keyword = found
-        raise GrammarError(
-            f"{where or '(root)'}: outlines-core does not enforce {keyword} exactly.",
-            hint=_USE_LLGUIDANCE,
-        )
     try:
+        _check_schema(schema)
         return str(build_regex_from_schema(json.dumps(schema, ensure_ascii=False), ""))
     except ValueError as error:
         raise GrammarError(
             f"outlines-core cannot write the schema as a regular expression: {str(error)[:200]}",
             hint=_USE_LLGUIDANCE,
         ) from None
+    except RecursionError:
+        raise GrammarError(
+            "The schema nests too deeply for outlines-core.", hint=_USE_LLGUIDANCE
+        ) from None
+
+
+def _check_schema(schema: JsonValue) -> None:
+    if (found := unsupported_keyword(schema)) is not None:
+        where, keyword = found
+        raise GrammarError(
+            f"{where or '(root)'}: outlines-core does not enforce {keyword} exactly.",
+            hint=_USE_LLGUIDANCE,
+        )
+    if (length := regex_length(schema)) > _MAX_LENGTH:
+        raise GrammarError(
+            "The grammar is too large for outlines-core: as a regular expression it has some "
+            f"{min(length, 10**9):,} characters, and {_MAX_LENGTH:,} is the most.",
+            hint=_USE_LLGUIDANCE,
+        )
 
 
 def _check_size(regex: str, vocabulary: Vocabulary) -> None:

@@ -15,7 +15,7 @@ from gemma_structured.types import pointer
 if TYPE_CHECKING:
     from gemma_structured.types import JsonValue
 
-__all__ = ["unsupported_keyword"]
+__all__ = ["regex_length", "unsupported_keyword"]
 
 _ANNOTATIONS: Final = frozenset(
     {
@@ -95,10 +95,7 @@ class _Check:
         steps = ref.split("/")
         if len(steps) != 3 or steps[:2] not in (["#", "$defs"], ["#", "definitions"]):  # noqa: PLR2004
             return path, "`$ref` to other places than `$defs`"
-        target = self._root
-        for step in steps[1:]:
-            target = target.get(step) if isinstance(target, dict) else None
-        found = self.visit(target, tuple(steps[1:]), (*opened, ref))
+        found = self.visit(_target(self._root, ref), tuple(steps[1:]), (*opened, ref))
         if found is None:
             self._checked.add(ref)
         return found
@@ -129,6 +126,51 @@ class _Check:
             for key, value in properties.items()
         )
         return next((place for place in found if place is not None), None)
+
+
+def regex_length(schema: JsonValue) -> int:
+    """About how long the regular expression of a supported schema is.
+
+    outlines-core writes each item of an array twice and every optional property of an object
+    without required ones once for each other, so that depth doubles it and breadth squares it.
+    """
+    return _Length(schema).of(schema)
+
+
+class _Length:
+    def __init__(self, root: JsonValue) -> None:
+        self._root = root
+        self._known: dict[str, int] = {}
+
+    def of(self, schema: JsonValue) -> int:
+        if not isinstance(schema, dict):
+            return 0
+        ref = schema.get("$ref")
+        if isinstance(ref, str):
+            if ref not in self._known:
+                self._known[ref] = self.of(_target(self._root, ref))
+            return self._known[ref]
+        options = schema.get("anyOf", schema.get("enum"))
+        if isinstance(options, list):
+            return sum(1 + self._member(option) for option in options)
+        if "items" in schema:
+            return 2 * self.of(schema["items"]) + 20
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            length = sum(len(key) + 10 + self.of(value) for key, value in properties.items())
+            return length if schema.get("required") else length * max(len(properties), 1)
+        return 60
+
+    def _member(self, option: JsonValue) -> int:
+        return self.of(option) if isinstance(option, dict) else len(str(option)) + 2
+
+
+def _target(root: JsonValue, ref: str) -> JsonValue:
+    """What a reference such as `#/$defs/a` leads to."""
+    target = root
+    for step in ref.split("/")[1:]:
+        target = target.get(step) if isinstance(target, dict) else None
+    return target
 
 
 def _members(
