@@ -74,13 +74,15 @@ class Apart:
             SchemaError: A reference leads back to itself without a step into a value.
         """
         found = Parts()
-        pending: list[tuple[Schema, tuple[str, ...]]] = [(schema, ()) for schema in reversed(conj)]
+        pending: list[tuple[Schema, tuple[int, ...]]] = [(schema, ()) for schema in reversed(conj)]
         seen: set[int] = set()
         while pending:
             given, chain = pending.pop()
             schema = self._without_logic(given) if isinstance(given, Node) else given
             if schema is False:
                 return None
+            if id(schema) in chain:
+                raise circular(schema)
             if schema is True or id(schema) in seen:
                 continue
             seen.add(id(schema))
@@ -94,17 +96,16 @@ class Apart:
         return found
 
     def _inner(
-        self, node: Node, chain: tuple[str, ...], found: Parts
-    ) -> Iterator[tuple[Schema, tuple[str, ...]]]:
-        """The conditions and references of a node, as they are written; the rest is put away."""
+        self, node: Node, chain: tuple[int, ...], found: Parts
+    ) -> Iterator[tuple[Schema, tuple[int, ...]]]:
+        """The conditions and references of a node, as they are written; choices are put away."""
         told = False
+        chain = (*chain, id(node))
         for keyword, argument in node.items():
             if keyword == "allOf":
                 yield from ((condition, chain) for condition in argument)
             elif keyword == "$ref":
-                if argument in chain:
-                    raise circular(node)
-                yield self._context.definition(argument), (*chain, argument)
+                yield self._context.definition(argument), chain
             elif keyword == "anyOf":
                 found.choices.append((node, argument))
             elif not told:

@@ -93,13 +93,15 @@ class Reading:
         self.into.setdefault("allOf", []).append(node)
 
 
-def read_keyword(reader: Reader, reading: Reading) -> None:
-    """Read one keyword."""
+def read_keyword(reader: Reader, reading: Reading) -> bool:
+    """Read one keyword; false if the node does not say what it says."""
     keyword, argument, into = reading.keyword, reading.argument, reading.into
     here = reading.place.at(keyword)
     special = _SPECIAL.get(keyword)
-    if special is not None and special(reader, reading):
-        return
+    if special is not None:
+        verdict = special(reader, reading)
+        if verdict is not None:
+            return verdict
     if keyword in _ONE:
         into[keyword] = reader.read(argument, here)
     elif keyword in _LISTS and isinstance(argument, list):
@@ -110,6 +112,9 @@ def read_keyword(reader: Reader, reading: Reading) -> None:
         into[keyword] = int(argument)
     elif keyword in _AS_WRITTEN:
         into[keyword] = argument
+    else:
+        return False
+    return True
 
 
 def _reference(reader: Reader, reading: Reading) -> bool:
@@ -131,6 +136,8 @@ def _format(reader: Reader, reading: Reading) -> bool:
 def _type(_reader: Reader, reading: Reading) -> bool:
     argument = reading.argument
     types = argument if isinstance(argument, list) else [argument]
+    if not all(isinstance(name, str) for name in types):
+        return False  # draft 3 has schemas among the types
     reading.into["type"] = _TYPES if "any" in types else tuple(types)
     return True
 
@@ -152,10 +159,10 @@ def _all_of(reader: Reader, reading: Reading) -> bool:
     return True
 
 
-def _items(reader: Reader, reading: Reading) -> bool:
+def _items(reader: Reader, reading: Reading) -> bool | None:
     """Before 2020-12, a list of schemas is one for each of the first items."""
     if not isinstance(reading.argument, list):
-        return False
+        return None
     here = reading.place.at("items")
     reading.into["prefixItems"] = [
         reader.read(one, here.at(index)) for index, one in enumerate(reading.argument)
@@ -170,10 +177,10 @@ def _additional_items(_reader: Reader, _reading: Reading) -> bool:
     return True  # read with `items`
 
 
-def _exclusive(_reader: Reader, reading: Reading) -> bool:
+def _exclusive(_reader: Reader, reading: Reading) -> bool | None:
     """In draft 4, a boolean beside the bound that it opens."""
     if not isinstance(reading.argument, bool):
-        return False
+        return None
     bound = "minimum" if reading.keyword.endswith("Minimum") else "maximum"
     if reading.argument and bound in reading.beside:
         reading.into[reading.keyword] = reading.beside[bound]
@@ -193,7 +200,24 @@ def _dependencies(reader: Reader, reading: Reading) -> bool:
     return True
 
 
-_SPECIAL: Final[dict[str, Callable[[Reader, Reading], bool]]] = {
+def _divisible_by(_reader: Reader, reading: Reading) -> bool:
+    """What draft 3 calls `multipleOf`."""
+    reading.into["multipleOf"] = reading.argument
+    return True
+
+
+def _properties(reader: Reader, reading: Reading) -> bool | None:
+    """In draft 3, a property says itself that it is required."""
+    if reading.place.dialect.name == "draft-03" and isinstance(reading.argument, dict):
+        reading.into["required"] = [
+            name
+            for name, schema in reading.argument.items()
+            if isinstance(schema, dict) and schema.get("required") is True
+        ]
+    return None
+
+
+_SPECIAL: Final[dict[str, Callable[[Reader, Reading], bool | None]]] = {
     "$ref": _reference,
     "$dynamicRef": _reference,
     "$recursiveRef": _reference,
@@ -207,5 +231,7 @@ _SPECIAL: Final[dict[str, Callable[[Reader, Reading], bool]]] = {
     "exclusiveMinimum": _exclusive,
     "exclusiveMaximum": _exclusive,
     "dependencies": _dependencies,
+    "divisibleBy": _divisible_by,
+    "properties": _properties,
 }
-"""The keywords that are read in a way of their own; the answer says whether that was all."""
+"""The keywords that are read in a way of their own: whether they were, `None` if as others are."""

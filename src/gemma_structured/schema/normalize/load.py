@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemma_structured.schema.json_schema import JsonSchema
+    from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.types import JsonValue
 
 __all__ = ["Loader"]
@@ -92,14 +93,20 @@ class Loader:
         named = find_dialect(str(value["$schema"])) if "$schema" in value else None
         if named is not None:
             place = replace(place, dialect=named)
+        origin = Origin(place.pointer)
         keywords: dict[str, Any] = {}
+        lost: list[Residual] = []
         if place.dialect.ref_hides_siblings and isinstance(value.get("$ref"), str):
             value = {"$ref": value["$ref"]}
         known = place.dialect.validator_class.VALIDATORS
         for keyword, argument in value.items():
-            if keyword in known or keyword in COMPANIONS:
-                read_keyword(self, Reading(keyword, argument, value, place, keywords))
-        return Node(keywords, Origin(place.pointer)) if keywords else True
+            # Draft 4 has a boolean beside `minimum`, which its validator reads with that.
+            beside = isinstance(argument, bool) and keyword.startswith("exclusive")
+            if keyword in known or keyword in COMPANIONS or beside:
+                reading = Reading(keyword, argument, value, place, keywords)
+                if not read_keyword(self, reading):
+                    lost.append(origin.of(keyword))
+        return Node(keywords, origin, tuple(lost)) if keywords or lost else True
 
     def reference(self, ref: str, keyword: str, place: Place) -> str:
         """The name of what a reference at a place leads to.

@@ -99,7 +99,7 @@ def _numbers(shape: Shape, types: set[str], lost: list[str]) -> dict[str, Any]:
     numbers = shape.numbers
     whole = numbers.step is not None and numbers.step.denominator == 1
     if "fraction" in types and not whole:
-        if "integer" not in types:
+        if "integer" not in types and not numbers.integers().is_empty:
             lost += ["type", "not"]  # no grammar tells 1.5 from 2.0
         types -= {"integer", "fraction"}
         types.add("number")
