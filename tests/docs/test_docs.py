@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SHOWN = re.compile(r"^ *#> ?(.*)$", re.MULTILINE)
+SHOWN = re.compile(r"^ *# > ?(.*)$", re.MULTILINE)
 
 
 def page_name(page: Path) -> str:
@@ -32,7 +32,7 @@ def run(code: str, page: Path, line: int, names: dict[str, object]) -> None:
 def test_a_page_runs(
     page: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Examples of one page build on each other; `#>` shows all that one prints."""
+    """Examples of one page build on each other; `# >` shows all that one prints."""
     module = ModuleType("documentation")  # Pydantic resolves a type's names in its module
     monkeypatch.setitem(sys.modules, module.__name__, module)
     text = page.read_text()
