@@ -6,7 +6,6 @@ With `--block` imports of the extras fail although they are installed.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
@@ -87,9 +86,24 @@ def check_generation() -> None:
 
 
 def check_remote() -> None:
-    """A remote model works over a real socket."""
-    if importlib.util.find_spec("gemma_structured.models.openrouter") is None:
-        return
+    """A remote model works over a real socket, also behind a local one that cannot be loaded."""
+    from pydantic import BaseModel
+
+    import gemma_structured as gs
+    from gemma_structured.testing.openrouter_server import FakeOpenRouter
+
+    class Person(BaseModel):
+        name: str
+
+    with (
+        FakeOpenRouter(answer='{"name":"Ada"}') as server,
+        gs.OpenRouterModel("a/b", api_key=server.key, base_url=server.base_url) as remote,
+    ):
+        model = gs.FallbackModel(gs.LocalModel("embedded"), remote)
+        result = model.generate("Ada came.", Person)
+    assert result.output == Person(name="Ada")
+    assert result.model_name == "a/b", result.model_name
+    assert isinstance(result.skipped[0], gs.LoadError)
 
 
 if __name__ == "__main__":
@@ -99,4 +113,5 @@ if __name__ == "__main__":
     check_names()
     check_local_model()
     check_generation()
+    check_remote()
     print("works without", ", ".join(LOCAL))  # noqa: T201 - what the tests look for

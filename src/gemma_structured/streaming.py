@@ -78,7 +78,7 @@ class _Progress(Generic[T]):
     def _partial(self, delta: str, thinking: str) -> Partial[T]:
         return Partial(
             value=self._parser.value,
-            closed=frozenset(self._parser.closed),
+            closed=self._parser.closed,
             delta=delta,
             text=self._text,
             thinking=thinking,

@@ -15,7 +15,7 @@ from gemma_structured.cli.extract import Files, extract
 from gemma_structured.cli.models import MODEL_HELP, build_model
 from gemma_structured.cli.output_types import from_reference, from_schema_file, from_type
 from gemma_structured.cli.reporting import Debug, out, reported
-from gemma_structured.cli.show_schema import show_schema
+from gemma_structured.cli.show_schema import examine_schema, show_schema
 from gemma_structured.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -168,16 +168,25 @@ def _output_type(type_: str | None, schema: Path | None) -> OutputType[Any]:
 @reported
 def schema_command(
     reference: Annotated[
-        str, typer.Argument(metavar="TYPE|FILE", help="As app.models:Invoice or schema.json.")
+        str,
+        typer.Argument(metavar="[doctor] TYPE|FILE", help="As app.models:Invoice or schema.json."),
     ],
+    subject: Annotated[str | None, typer.Argument(hidden=True)] = None,
     *,
     grammar: Annotated[
         bool, typer.Option("--grammar", help="Show what the mask enforces, and what it leaves.")
     ] = False,
     debug: Debug = False,  # noqa: ARG001 - `reported` reads it
 ) -> ExitCode:
-    """Show the JSON Schema of a type, or of a file."""
-    return show_schema(from_reference(reference), grammar=grammar)
+    """Show the JSON Schema of a type, or of a file.
+
+    `schema doctor` says what the mask enforces of it, what it leaves, and what could be better.
+    """
+    if subject is None:
+        return show_schema(from_reference(reference), grammar=grammar)
+    if reference != "doctor":
+        raise InputError(f"{reference!r} is no command.", hint="There is `schema doctor`.")
+    return examine_schema(from_reference(subject))
 
 
 @app.command("demo", epilog=EXIT_CODES_HELP)

@@ -7,19 +7,22 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
 
 from gemma_structured.cli.exit_codes import ExitCode
 from gemma_structured.cli.reporting import out, say
 from gemma_structured.exceptions import InputError
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS
+from gemma_structured.schema.inspect import inspect
 from gemma_structured.schema.json_schema import JsonSchema
 
 if TYPE_CHECKING:
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.types import JsonValue
 
-__all__ = ["show_schema"]
+__all__ = ["examine_schema", "show_schema"]
 
 
 def show_schema(output_type: OutputType[Any], *, grammar: bool) -> ExitCode:
@@ -42,6 +45,27 @@ def show_schema(output_type: OutputType[Any], *, grammar: bool) -> ExitCode:
         say(f"{pointer or '(root)'}: {keyword} is checked by validation, not by the mask")
     if report.exact:
         say("The mask enforces all of it.")
+    return ExitCode.OK
+
+
+def examine_schema(output_type: OutputType[Any]) -> ExitCode:
+    """Print what is known of a type before a model writes any of it; JSON Lines into a pipe.
+
+    Raises:
+        SchemaError: Nothing can satisfy it.
+    """
+    rows = inspect(output_type).rows()
+    if not sys.stdout.isatty():
+        for kind, place, message in rows:
+            finding = {"kind": kind, "place": place, "message": message}
+            print(json.dumps(finding, ensure_ascii=False))  # noqa: T201 - for pipes
+        return ExitCode.OK
+    table = Table(title=Text(output_type.name, style="bold"), title_justify="left")
+    for heading in ("kind", "place", "message"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out().print(table)
     return ExitCode.OK
 
 
