@@ -67,6 +67,8 @@ __all__ = [
     "TransportError",
 ]
 
+_SHOWN_ISSUES = 5
+
 
 class GemmaStructuredError(Exception):
     """The root of the tree.
@@ -314,14 +316,18 @@ class OutputValidationError(GemmaStructuredError):
     def __init__(
         self, *, text: str, issues: Sequence[Issue], attempts: Sequence[Attempt] = ()
     ) -> None:
-        shown = "; ".join(f"{issue.pointer or '(root)'}: {issue.message}" for issue in issues[:5])
-        more = f" (and {len(issues) - 5} more)" if len(issues) > 5 else ""  # noqa: PLR2004
-        tries = f"{len(attempts)} attempts" if len(attempts) > 1 else "1 attempt"
-        super().__init__(
-            f"The output does not validate after {tries}: {shown}{more}.", attempts=attempts
-        )
+        super().__init__("The output does not validate.", attempts=attempts)
         self.text = text
         self.issues: tuple[Issue, ...] = tuple(issues)
+
+    @property
+    def message(self) -> str:
+        """What is wrong with the last attempt, and how many there were."""
+        shown = [f"{i.pointer or '(root)'}: {i.message}" for i in self.issues[:_SHOWN_ISSUES]]
+        more = len(self.issues) - len(shown)
+        tries = f" after {len(self.attempts)} attempts" if len(self.attempts) > 1 else ""
+        rest = f" (and {more} more)" if more else ""
+        return f"The output does not validate{tries}: {'; '.join(shown)}{rest}."
 
 
 class ToolError(GemmaStructuredError):

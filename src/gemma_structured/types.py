@@ -194,7 +194,7 @@ class Attempt:
     finish_reason: FinishReason | None
     usage: Usage
     issues: tuple[Issue, ...] = ()
-    error: GemmaStructuredError | None = None
+    error: GemmaStructuredError | None = field(default=None, compare=False)
     repaired: bool = False
 
 
