@@ -137,5 +137,5 @@ def test_weights_that_cannot_be_gathered_go_through_the_module(
 
 def test_a_model_without_a_head_is_refused(model_for_law: ModelFor) -> None:
     """The error says what to give instead."""
-    with pytest.raises(LoadError, match="no language-model head. Give a causal language model"):
+    with pytest.raises(LoadError, match=r"no language-model head. Give a causal language model"):
         Head(model_for_law("mixtral").base_model)
