@@ -94,7 +94,7 @@ def test_every_issue_is_reported():
     }
     by_path = {issue.pointer: issue for issue in issues}
     assert by_path["/total"].found == "-1"
-    assert by_path["/total"].expected == "at least 0.0"
+    assert by_path["/total"].expected == "at least 0"
     assert by_path["/currency"].expected == '["EUR","USD"]'
     assert by_path["/lines/0/price"].message == "is a string"
     assert by_path["/lines/0/price"].expected == "number"
@@ -254,7 +254,7 @@ def test_every_keyword_is_checked_and_said(schema, text, keyword):
     """No keyword is ignored, and each has words of its own."""
     issues = issues_of(JsonSchema(schema), text)
     assert [issue.keyword for issue in issues] == [keyword]
-    assert not issues[0].message.startswith("breaks") or keyword in {"dependentRequired"}
+    assert not issues[0].message.startswith("breaks")
     assert issues[0].source == "json_schema"
 
 

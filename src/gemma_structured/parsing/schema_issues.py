@@ -48,6 +48,9 @@ _FIXED: Final = {
     "uniqueItems": "has items that are equal",
     "unevaluatedItems": "has more items than are declared",
     "additionalItems": "has more items than are declared",
+    "items": "has more items than are declared",
+    "dependentRequired": "lacks keys that must come with the ones that it has",
+    "dependencies": "lacks keys that must come with the ones that it has",
     LARK_KEYWORD: "does not follow the grammar",
 }
 _WRONG_KIND: Final = frozenset({"type", "const", "enum"})

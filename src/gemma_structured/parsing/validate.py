@@ -65,7 +65,7 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
         exactly = read.long_fractions and output_type.reads_decimals
         output = _read_exactly(adapter, text, context, exactly=exactly)
     except ValidationError as error:
-        issues += _new(pydantic_issues(error, read.value), issues)
+        issues += pydantic_issues(error, read.value, issues)
         raise OutputValidationError(text=text, issues=issues) from None
     if issues:
         raise OutputValidationError(text=text, issues=issues)
@@ -104,17 +104,3 @@ def _read_exactly(adapter: TypeAdapter[T], text: str, context: object, *, exactl
         except ValidationError:
             pass
     return adapter.validate_json(text, context=context)
-
-
-def _new(found: list[Issue], known: list[Issue]) -> list[Issue]:
-    """Those of Pydantic's issues that do not say again what the schema's say."""
-    places = {issue.path for issue in known}
-    closed = {issue.path for issue in known if issue.keyword == "additionalProperties"}
-
-    def is_known(issue: Issue) -> bool:
-        above = {issue.path[:length] for length in range(1, len(issue.path) + 1)}
-        if places & above or (() in places and not issue.path and issue.keyword != "value_error"):
-            return True
-        return issue.keyword == "extra_forbidden" and issue.path[:-1] in closed
-
-    return [issue for issue in found if not is_known(issue)]
