@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 from typing import Annotated, Any
@@ -116,6 +117,23 @@ def test_refuses_what_is_no_example(spec, value):
         OutputType.of(spec).dump(value)
     assert "secret" not in str(caught.value)
     assert OutputType.of(spec).name in str(caught.value)
+
+
+def test_a_default_that_is_not_valid_is_left_out():
+    """A field that holds a default outside of its type is not written, as a model would not."""
+
+    class Loose(BaseModel):
+        name: str
+        count: int = None  # type: ignore[assignment]
+
+    @dataclasses.dataclass
+    class LoosePoint:
+        x: int
+        y: int = None  # type: ignore[assignment]
+
+    assert OutputType.of(Loose).dump(Loose(name="a")) == '{"name":"a"}'
+    assert OutputType.of(Loose).dump(Loose(name="a", count=2)) == '{"name":"a","count":2}'
+    assert OutputType.of(list[LoosePoint]).dump([LoosePoint(1)]) == '[{"x":1}]'
 
 
 def test_refuses_endless_values():

@@ -21,7 +21,9 @@ __all__ = ["input_form"]
 _INTEGER_DIGITS: Final = 18
 
 
-def input_form(value: object, *, decimals_as_strings: bool = False) -> JsonValue:
+def input_form(
+    value: object, *, decimals_as_strings: bool = False, only_set: bool = False
+) -> JsonValue:
     """The JSON value that a type's validation would read this value from.
 
     It differs from Pydantic's serialisation, which is the output form: fields have their validation
@@ -30,16 +32,18 @@ def input_form(value: object, *, decimals_as_strings: bool = False) -> JsonValue
     Args:
         value: The value.
         decimals_as_strings: Whether a `Decimal` is written as a string though a number would do.
+        only_set: Whether fields that hold a default are left out: it need not be valid itself.
 
     Raises:
         ValueError: Something in it has no JSON form (`PydanticSerializationError` is one).
     """
-    return _Writer(decimals_as_strings=decimals_as_strings).write(value)
+    return _Writer(decimals_as_strings=decimals_as_strings, only_set=only_set).write(value)
 
 
 class _Writer:
-    def __init__(self, *, decimals_as_strings: bool) -> None:
+    def __init__(self, *, decimals_as_strings: bool, only_set: bool) -> None:
         self._decimals_as_strings = decimals_as_strings
+        self._only_set = only_set
         self._by_kind: tuple[tuple[Any, Callable[[Any], JsonValue]], ...] = (
             (Enum, lambda member: self.write(member.value)),
             ((str, int, float), to_jsonable_python),
@@ -69,6 +73,7 @@ class _Writer:
         written = {
             _name(name, field, by_alias=by_alias): self.write(getattr(model, name))
             for name, field in type(model).model_fields.items()
+            if not self._only_set or name in model.model_fields_set
         }
         extra = model.__pydantic_extra__ or {}
         return written | {key: self.write(item) for key, item in extra.items()}
@@ -80,7 +85,7 @@ class _Writer:
                 getattr(value, field.name)
             )
             for field in dataclasses.fields(value)
-            if field.init
+            if field.init and not (self._only_set and _holds_default(value, field))
         }
 
     def _mapping(self, value: Mapping[object, object]) -> JsonValue:
@@ -102,6 +107,12 @@ class _Writer:
             return int(value)
         number = float(value)
         return number if Decimal(repr(number)) == value else format(value, "f")
+
+
+def _holds_default(value: Any, field: dataclasses.Field[Any]) -> bool:
+    made = field.default_factory
+    default = field.default if made is dataclasses.MISSING else made()
+    return default is not dataclasses.MISSING and getattr(value, field.name) == default
 
 
 def _name(name: str, field: FieldInfo | None, *, by_alias: bool) -> str:

@@ -168,6 +168,7 @@ class OutputType(Term[T], Generic[T]):
         yield input_form
         if self.reads_decimals:
             yield partial(input_form, decimals_as_strings=True)
+        yield partial(input_form, only_set=True)
         if self._adapter is not None:
             yield partial(
                 self._adapter.dump_python,
