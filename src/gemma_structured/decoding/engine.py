@@ -12,14 +12,14 @@ import atexit
 import threading
 import weakref
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-import torch
-
-from gemma_structured.exceptions import GemmaStructuredError, ModelBusyError, ModelError
+from gemma_structured.decoding.failures import explain
+from gemma_structured.exceptions import ModelBusyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -47,7 +47,7 @@ class _Request:
         try:
             action()
         except Exception as error:  # noqa: BLE001 - it reaches the one who asked
-            self.sequence.fail(_explain(error))
+            self.sequence.fail(explain(error))
 
 
 class Engine:
@@ -104,7 +104,7 @@ class Engine:
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
         def deliver(piece: str | None) -> None:
-            if not event_loop.is_closed():
+            with suppress(RuntimeError):  # the event loop is closed: nobody waits any more
                 event_loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         self._submit(_Request(sequence, deliver))
@@ -127,7 +127,8 @@ class Engine:
 
     def _submit(self, request: _Request) -> None:
         with self._lock:
-            if self._max_waiting is not None and len(self._waiting) >= self._max_waiting:
+            free = self._max_batch_size - len(self._active)
+            if self._max_waiting is not None and len(self._waiting) >= self._max_waiting + free:
                 raise ModelBusyError(
                     f"{len(self._active)} requests run and {len(self._waiting)} wait.",
                     hint="Try again later, or raise `max_waiting`.",
@@ -140,18 +141,41 @@ class Engine:
                 self._worker.start()
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._retire()
-                self._admit()
-                if not self._active:
-                    self._worker = None
-                    return
-            running = [request.sequence for request in self._active]
-            self._step([sequence for sequence in running if sequence.reading_prompt][:1])
-            self._step([sequence for sequence in running if not sequence.reading_prompt])
-            for request in self._active:
-                request.push()
+        try:
+            while self._turn():
+                """Until there is no work."""
+        except BaseException as error:  # noqa: BLE001 - those who wait must not wait for ever
+            self._give_up(error)
+
+    def _turn(self) -> bool:
+        """Let requests leave and join, and run their forwards; say whether there were any."""
+        with self._lock:
+            self._retire()
+            self._admit()
+            if not self._active:
+                self._worker = None
+                return False
+        running = [request.sequence for request in self._active]
+        self._step([sequence for sequence in running if sequence.reading_prompt][:1])
+        self._step([sequence for sequence in running if not sequence.reading_prompt])
+        for request in self._active:
+            request.push()
+        return True
+
+    def _give_up(self, error: BaseException) -> None:
+        """End every request with what broke the worker; the next request starts another one."""
+        with self._lock:
+            requests = [*self._active, *self._waiting]
+            self._active.clear()
+            self._waiting.clear()
+            self._worker = None
+            for request in requests:
+                if not request.sequence.finished:
+                    request.sequence.fail(explain(error))
+                with suppress(Exception):
+                    self._loop.end(request.sequence)
+        for request in requests:
+            request.deliver(None)
 
     def _retire(self) -> None:
         """Let those leave who are done, out of time, or no longer wanted."""
@@ -189,22 +213,7 @@ class Engine:
             self._loop.step(running)
         except Exception as error:  # noqa: BLE001 - it reaches those who asked
             for sequence in running:
-                sequence.fail(_explain(error))
-
-
-def _explain(error: Exception) -> GemmaStructuredError:
-    """The package's own error for whatever a forward raised."""
-    if isinstance(error, GemmaStructuredError):
-        return error
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "alloc" in str(error):
-        explained = ModelError(
-            "The machine ran out of memory during a forward.",
-            hint="Lower `max_batch_size` or `max_tokens`, or shorten the prompt.",
-        )
-    else:
-        explained = ModelError(f"The forward failed: {type(error).__name__}: {error}")
-    explained.__cause__ = error
-    return explained
+                sequence.fail(explain(error))
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma_structured.exceptions import GemmaStructuredError
+from gemma_structured.decoding.failures import explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,8 +86,8 @@ class DecodeLoop:
         chunk = sequence.take(count)
         try:
             return _Scheduled(sequence, chunk, sequence.draft(room))
-        except GemmaStructuredError as error:
-            sequence.fail(error)
+        except Exception as error:  # noqa: BLE001 - it is this sequence's alone
+            sequence.fail(explain(error))
             return _Scheduled(sequence, chunk, [])
 
     def _keep_prefix(self, row: Row, sequence: TokenSequence) -> None:
@@ -104,8 +104,9 @@ class DecodeLoop:
             while not sequence.pending and not sequence.finished:
                 sequence.accept(self._choose(sequence, logits, confirmed))
                 confirmed += sequence.confirm(draft[confirmed:])
-        except GemmaStructuredError as error:
-            sequence.fail(error)
+        except Exception as error:  # noqa: BLE001 - it is this sequence's alone
+            sequence.fail(explain(error))
+            return  # its row is closed as it is, so that the cache clears all of it
         if sequence.drafts is not None:
             sequence.drafts.learn(len(draft), confirmed)
         self._session.rewind(row, len(draft) - confirmed)
