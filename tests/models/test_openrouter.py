@@ -7,8 +7,10 @@ import enum
 import json
 import logging
 import os
+import random
 import threading
 import traceback
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Literal
@@ -28,6 +30,7 @@ from gemma_structured.remote.pricing import Pricing
 from gemma_structured.remote.retry import RetryPolicy
 from gemma_structured.remote.routing import ProviderRouting
 from gemma_structured.schema.output_type import OutputType
+from gemma_structured.testing import ScriptedModel
 from gemma_structured.testing.openrouter_replies import Answer, Failure
 from gemma_structured.testing.openrouter_server import FakeOpenRouter
 from gemma_structured.tools import ToolOffer, tool
@@ -398,6 +401,21 @@ def test_arguments_that_are_no_object_do_not_validate(fake, make, arguments):
         ToolOffer.of([rate]).validate(calls)
 
 
+def test_an_agent_runs_on_a_remote_model(fake, make):
+    """Calls, returns, then the answer; also where a local model before it fails."""
+    call = Answer(
+        text=None, tool_arguments='{"base":"EUR","quote":"USD"}', finish_reason="tool_calls"
+    )
+    unloadable = ScriptedModel(lambda request: gs.LoadError("no weights"), name="local")
+    for model in (make(), FallbackModel(unloadable, make())):
+        fake.requests.clear()
+        fake.script(call, Answer(text=GOOD))
+        assert gs.Agent(model, tools=[rate], output_type=Invoice).run("x").output == A1
+        *_, asked, returned = fake.requests[-1].body["messages"]
+        assert asked["tool_calls"][0]["function"]["name"] == "rate"
+        assert returned == {"role": "tool", "tool_call_id": "call_0", "content": "1.0"}
+
+
 def test_an_answer_beside_offered_tools_is_an_answer(fake, make):
     """Nobody has to call."""
     response = ask(make())
@@ -553,6 +571,9 @@ def test_a_missing_key_is_told_before_anything_is_sent(fake, make, monkeypatch):
         make(api_key=None).generate("x", Invoice)
     assert fake.requests == []
     monkeypatch.setenv("OPENROUTER_API_KEY", fake.key)
+    monkeypatch.setenv("OPENROUTER_BASE_URL", fake.base_url)
+    with OpenRouterModel(MODEL) as model:
+        assert model.generate("x", Invoice).output == A1
     assert make(api_key=None).generate("x", Invoice).output == A1
 
 
@@ -653,6 +674,32 @@ def test_batches_run_side_by_side(fake, make):
     results = asyncio.run(model.abatch(documents, Invoice))
     assert [result.output.number for result in results] == documents
     assert 2 <= most <= 8
+
+
+def test_many_calls_at_once_with_faults_are_each_answered_once(fake, make):
+    """One request in twenty fails: nothing is lost, and nothing is answered twice."""
+    faults = [Failure(status=503), Failure(status=429, headers={"retry-after": "0.01"}),
+              Answer(text="lost", cut=30), Answer(error={"code": 502, "message": "x"})]  # fmt: skip
+    dice, answered = random.Random(1), Counter()
+
+    def answer(received):
+        if dice.random() < 0.05:
+            return dice.choice(faults)
+        document = received.body["messages"][-1]["content"]
+        answered[document] += 1
+        return GOOD.replace("A1", document)
+
+    fake._answer = answer
+    read = make(retry=RetryPolicy(max_retries=8, first_delay=0.01, max_delay=0.05)).compile(Invoice)
+    documents = [f"D{number}" for number in range(300)]
+
+    async def main():
+        return await asyncio.gather(*map(read.acall, documents))
+
+    results = asyncio.run(main())
+    assert [result.output.number for result in results] == documents
+    assert answered == Counter(documents)
+    assert sum(result.usage.requests for result in results) == len(fake.requests) > 300
 
 
 @pytest.mark.skipif("OPENROUTER_API_KEY" not in os.environ, reason="needs OPENROUTER_API_KEY")

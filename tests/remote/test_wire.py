@@ -77,8 +77,7 @@ def test_only_what_was_chosen_is_sent():
             OutputForm(mode="tools", name="Invoice", source={"type": "object"}, description="An invoice."),
             {"tools": [{"type": "function", "function": {
                 "name": "Invoice", "description": "An invoice.", "parameters": {"type": "object"}}}],
-             "tool_choice": {"type": "function", "function": {"name": "Invoice"}},
-             "parallel_tool_calls": False},
+             "tool_choice": {"type": "function", "function": {"name": "Invoice"}}},
         ),
         (OutputForm(mode="structured_outputs", kind="regex", source="a+"),
          {"structured_outputs": {"regex": "a+"}}),

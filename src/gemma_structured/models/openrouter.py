@@ -32,6 +32,7 @@ Effort: TypeAlias = Literal["minimal", "low", "medium", "high", "xhigh"]
 Reasoning: TypeAlias = Effort | int | bool
 """How much a model may think first: an effort, a number of tokens, or whether at all."""
 
+_BASE_URL: Final = "https://openrouter.ai/api/v1"
 _MILLION: Final = 1_000_000
 _PRICES_TIMEOUT: Final = 30.0
 
@@ -46,7 +47,7 @@ class OpenRouterModel(RemoteModel):
         routing: Which providers may be used.
         reasoning: How much the model may think first where the task does not say; what OpenRouter
             does unless told.
-        base_url: Where the API is.
+        base_url: Where the API is; `OPENROUTER_BASE_URL`, or else OpenRouter, unless given.
         app_title: What OpenRouter's dashboard calls the application.
         app_url: The application's address there.
         **options: See `RemoteOptions`. `structured` is `"prompt"` unless told: JSON examples with a
@@ -64,7 +65,7 @@ class OpenRouterModel(RemoteModel):
         fallback_models: Sequence[str] = (),
         routing: ProviderRouting | None = None,
         reasoning: Reasoning | None = None,
-        base_url: str = "https://openrouter.ai/api/v1",
+        base_url: str | None = None,
         app_title: str | None = None,
         app_url: str | None = None,
         **options: Unpack[RemoteOptions],
@@ -72,7 +73,7 @@ class OpenRouterModel(RemoteModel):
         named = {"HTTP-Referer": app_url, "X-OpenRouter-Title": app_title}
         super().__init__(
             name,
-            base_url=base_url,
+            base_url=base_url or os.environ.get("OPENROUTER_BASE_URL") or _BASE_URL,
             key=secret_key(api_key or os.environ.get("OPENROUTER_API_KEY")),
             headers={header: value for header, value in named.items() if value},
             structured="prompt",

@@ -93,11 +93,10 @@ def encode_offer(offer: ToolOffer) -> dict[str, JsonValue]:
     choice: JsonValue = offer.choice
     if offer.choice not in {"auto", "required", "none"}:
         choice = {"type": "function", "function": {"name": offer.choice}}
-    return {
-        "tools": tools,
-        "tool_choice": choice,
-        "parallel_tool_calls": offer.parallel[1] > 1,
-    }
+    members: dict[str, JsonValue] = {"tools": tools, "tool_choice": choice}
+    if offer.parallel[1] == 1:  # otherwise it is the default, and not every provider knows the name
+        members["parallel_tool_calls"] = False
+    return members
 
 
 def encode_call(call: ToolCall) -> dict[str, JsonValue]:

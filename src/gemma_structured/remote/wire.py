@@ -69,7 +69,6 @@ class OutputForm:
                 return {
                     "tools": [{"type": "function", "function": function}],
                     "tool_choice": {"type": "function", "function": {"name": name}},
-                    "parallel_tool_calls": False,
                 }
             case "structured_outputs":
                 return {"structured_outputs": {self.kind: self.source}}
