@@ -39,8 +39,8 @@ class JsonSchema(Term[JsonValue]):
 
     Raises:
         SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
-            or a `$ref` leads nowhere. The error's `path` is a JSON
-            Pointer to the place.
+            a `$ref` leads nowhere, or it applies itself to one value without end. The error's
+            `path` is a JSON Pointer to the place.
     """
 
     __slots__ = ("_canonical", "_dialect", "_references", "_registry", "_value")

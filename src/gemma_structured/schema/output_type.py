@@ -29,6 +29,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 _MAX_EXAMPLE_ISSUES = 3
+_MAX_REFERENCES = 8
 
 
 class OutputType(Term[T], Generic[T]):
@@ -113,7 +114,7 @@ class OutputType(Term[T], Generic[T]):
         if not isinstance(self._term, JsonSchema):
             return None
         node = self._term.value
-        for _ in range(_MAX_EXAMPLE_ISSUES):
+        for _ in range(_MAX_REFERENCES):
             if not isinstance(node, dict):
                 break
             text, ref = node.get("description"), node.get("$ref")

@@ -88,7 +88,7 @@ class References:
         hint = (
             "Define what it names, under `$defs` for example."
             if local
-            else "Schemas elsewhere are not fetched: put that schema under `$defs`, or in a `registry`."
+            else "Schemas elsewhere are not fetched: put it under `$defs`, or in a `registry`."
         )
         return SchemaError(
             f"The reference {ref!r:.200} leads nowhere.",
