@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
 
-__all__ = ["END_MARK", "OutlinesCoreGrammar", "OutlinesCoreMatcher", "TokenIndex", "token_ids"]
+__all__ = [
+    "END_MARK",
+    "OutlinesCoreGrammar",
+    "OutlinesCoreMatcher",
+    "TokenIndex",
+    "TokenStates",
+    "token_ids",
+]
 
 END_MARK: Final = "\U0010ffff"
 """A code point that Unicode keeps free of any character."""
@@ -65,6 +72,27 @@ class TokenIndex(Protocol):
 
     def get_allowed_tokens(self, state: int) -> list[int]:
         """What may follow, an end id included where the state is final."""
+        ...
+
+
+class TokenStates(Protocol):
+    """States, and where tokens lead from them: what a matcher walks through."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Whose ids the tokens are."""
+        ...
+
+    def is_final(self, state: int) -> bool:
+        """Whether the text may end in this state."""
+        ...
+
+    def next_state(self, state: int, token_id: int) -> int | None:
+        """Where a token leads; `None` where it is not allowed."""
+        ...
+
+    def mask(self, state: int) -> NDArray[np.int32]:
+        """The bitmask row of a state, end ids included; shared, not to be written to."""
         ...
 
 
@@ -125,7 +153,7 @@ class OutlinesCoreMatcher:
 
     __slots__ = ("_compiled", "_states")
 
-    def __init__(self, compiled: OutlinesCoreGrammar, states: list[int]) -> None:
+    def __init__(self, compiled: TokenStates, states: list[int]) -> None:
         self._compiled = compiled
         self._states = states
 

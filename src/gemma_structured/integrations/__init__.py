@@ -1,0 +1,1 @@
+"""Plugs into other libraries: each module needs the library that it is named for."""
