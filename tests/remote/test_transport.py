@@ -130,6 +130,16 @@ def test_every_event_loop_has_its_own_connections(fake):
     assert len(transport._clients) == 0
 
 
+def test_a_forgotten_transport_closes_its_connections(fake):
+    """Whoever drops a model without closing it leaves nothing open."""
+    transport = Transport(server_of(fake))
+    transport.ask(call())
+    assert fake.open_connections == 1
+    del transport
+    gc.collect()
+    wait_until(lambda: not fake.open_connections)
+
+
 HEAD_DRIP = b"HTTP/1.1 200 OK\r\n" + b"x-filler: 1\r\n" * 400
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -124,8 +125,9 @@ class Transport:
     def _client(self) -> httpx.Client:
         with self._lock:
             if self._pooled is None or self._pooled[0] != os.getpid():  # a fork shares no sockets
-                keepalive = self.server.max_concurrency
-                self._pooled = (os.getpid(), sync_client(self.server.base_url, keepalive))
+                client = sync_client(self.server.base_url, self.server.max_concurrency)
+                weakref.finalize(self, client.close)  # where nobody calls `close`
+                self._pooled = (os.getpid(), client)
             return self._pooled[1]
 
 
