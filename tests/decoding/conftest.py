@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import torch
@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.grammar.vocabulary import Vocabulary
     from gemma_structured.testing.tiny_shapes import Architecture
 
+from gemma_structured.decoding.sampler import Sampler
+from gemma_structured.decoding.sequence import TokenSequence
+from gemma_structured.grammar.compiler import GrammarCompiler
+from gemma_structured.grammar.spec import Grammar
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS
+from gemma_structured.schema.output_type import OutputType
+from gemma_structured.testing.byte_tokenizer import ByteTokenizer
 from gemma_structured.testing.tiny_shapes import SLIDING_WINDOW
 from gemma_structured.testing.tiny_shapes import Architecture as _Architecture
+from gemma_structured.types import SamplingParams
 
 LAW_MODELS = (*get_args(_Architecture), "mixtral_sliding", "gemma4_eager")
 """Every architecture, and two that differ in how attention is masked."""
@@ -95,3 +104,38 @@ def random_ids() -> Callable[[PreTrainedModel, int, int], list[int]]:
         return torch.randint(vocab_size, (count,), generator=generator).tolist()
 
     return get
+
+
+@pytest.fixture(scope="session")
+def bytes_vocabulary() -> Vocabulary:
+    """A vocabulary of 256 bytes and five control tokens."""
+    return ByteTokenizer().vocabulary()
+
+
+@pytest.fixture(scope="session")
+def sequence_for(bytes_vocabulary: Vocabulary) -> Callable[..., TokenSequence]:
+    """Makes a sequence that answers to a grammar of choices, a regex or an output type."""
+    compiler = GrammarCompiler(bytes_vocabulary)
+
+    def make(
+        grammar: Grammar | object,
+        prompt: str | Sequence[int] = "prompt",
+        *,
+        sampling: SamplingParams | None = None,
+        max_tokens: int = 200,
+        **options: Any,
+    ) -> TokenSequence:
+        if not isinstance(grammar, Grammar):
+            output_type = OutputType.of(grammar)  # type: ignore[var-annotated]
+            grammar, _ = Grammar.for_output_type(output_type, DEFAULT_BOUNDS)
+        ids = bytes_vocabulary.encode(prompt) if isinstance(prompt, str) else prompt
+        return TokenSequence(
+            ids,
+            compiler.compile(grammar).matcher(),
+            bytes_vocabulary,
+            Sampler(sampling or SamplingParams()),
+            max_tokens=max_tokens,
+            **options,
+        )
+
+    return make
