@@ -108,7 +108,7 @@ def test_a_failing_document_does_not_stop_the_rest(cli) -> None:
 
     cli.answer_with(answer)
     Path("latin.txt").write_bytes(b"caf\xe9")
-    files = [*cli.write(a="Ada", b="bad", c="long"), "latin.txt", "missing.txt"]
+    files = [*cli.write(a="Ada", b="bad", c="long", empty=" \n"), "latin.txt", "missing.txt"]
     run = cli.extract("-o", "out.jsonl", "--errors", "errors.jsonl", *files)
     assert run.exit_code == 1
     assert [record["path"] for record in cli.records()] == ["a.txt"]
@@ -116,6 +116,7 @@ def test_a_failing_document_does_not_stop_the_rest(cli) -> None:
     assert {path: record["error"] for path, record in errors.items()} == {
         "b.txt": "OutputValidationError",
         "c.txt": "ContextLengthError",
+        "empty.txt": "InputError",
         "latin.txt": "InputError",
         "missing.txt": "InputError",
     }
@@ -124,7 +125,7 @@ def test_a_failing_document_does_not_stop_the_rest(cli) -> None:
     assert "byte 3" in errors["latin.txt"]["message"]
     assert "No such file" in errors["missing.txt"]["message"]
     assert "secret words" not in Path("errors.jsonl").read_text()
-    assert "1 extracted, 4 failed" in run.stderr
+    assert "1 extracted, 5 failed" in run.stderr
 
 
 def test_without_an_errors_file_failures_are_told(cli) -> None:

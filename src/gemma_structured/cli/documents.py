@@ -52,15 +52,18 @@ class Document:
         """Its text.
 
         Raises:
-            InputError: It is not UTF-8.
+            InputError: It is not UTF-8, or empty: a model would make something up.
         """
         try:
-            return self.content.decode("utf-8-sig")
+            text = self.content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{self.path} is not UTF-8: byte {error.start} cannot be decoded.",
                 hint="Convert it first, for example with iconv.",
             ) from None
+        if not text.strip():
+            raise InputError(f"{self.path} is empty.")
+        return text
 
 
 def list_sources(files: Sequence[str], files_from: str | None) -> list[str]:
