@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gemma_structured.exceptions import SchemaError
 from gemma_structured.grammar.llguidance import LLGuidanceBackend
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.json_schema import JsonSchema
@@ -181,3 +182,29 @@ def mask() -> Callable[[Any], Mask]:
         return Mask(normalize(JsonSchema(schema)).schema)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_mask() -> Callable[[JsonSchema], Mask]:
+    """The mask of a schema that is rewritten already."""
+    return Mask
+
+
+@pytest.fixture(scope="session")
+def check_values() -> Callable[[Any, int, Any], None]:
+    """Checks the law on random values drawn by a seed, and on one that is given."""
+
+    def check(schema: Any, seed: int, value: Any) -> None:
+        source = random.Random(seed)
+        values = (value, *(random_value(source) for _ in range(12)))
+        refused: SchemaError | None = None
+        try:
+            check_law(schema, values)
+        except SchemaError as error:
+            refused = error
+        if refused is not None:
+            assert "Nothing satisfies" in str(refused)
+            valid = compile_validator(JsonSchema(schema))
+            assert not any(map(valid.is_valid, values))
+
+    return check

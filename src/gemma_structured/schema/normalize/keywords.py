@@ -206,7 +206,7 @@ def _divisible_by(_reader: Reader, reading: Reading) -> bool:
     return True
 
 
-def _properties(reader: Reader, reading: Reading) -> bool | None:
+def _properties(_reader: Reader, reading: Reading) -> bool | None:
     """In draft 3, a property says itself that it is required."""
     if reading.place.dialect.name == "draft-03" and isinstance(reading.argument, dict):
         reading.into["required"] = [

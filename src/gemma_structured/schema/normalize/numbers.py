@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from gemma_structured.schema.normalize.facets import exact
+from gemma_structured.schema.normalize.facets import Numbers, exact
 
 if TYPE_CHECKING:
-    from gemma_structured.schema.normalize.facets import Numbers
+    from collections.abc import Iterator
 
 __all__ = ["number_keywords"]
 
@@ -20,6 +21,7 @@ _INT64: Final = Fraction(2**63 - 1)
 _MIN_DIGIT: Final = Fraction(1, 10**40)
 _MAX_COEFFICIENT: Final = 1_000_000
 _NEIGHBOURS: Final = 8
+_MAX_DIGITS: Final = 16
 
 
 def number_keywords(numbers: Numbers, *, integer: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -42,11 +44,13 @@ def number_keywords(numbers: Numbers, *, integer: bool) -> tuple[dict[str, Any],
         if not fits:
             lost += ["maximum", "exclusiveMaximum"]
     if numbers.step is not None:
-        step = _step(numbers.step)
-        if step is None:
+        steps, same = _steps(numbers.step)
+        if not same:
             lost.append("multipleOf")
-        else:
+        for step in steps[:1]:
             keywords["multipleOf"] = step
+        if steps[1:]:
+            keywords["allOf"] = [{"multipleOf": step} for step in steps[1:]]
     return keywords, tuple(lost)
 
 
@@ -84,17 +88,54 @@ def _outward(number: float, value: Fraction, *, down: bool) -> float | None:
     return int(number) if number.is_integer() else number
 
 
-def _step(step: Fraction) -> float | None:
-    """A number that llguidance reads as this step, which it does with errors of its own.
+@lru_cache(maxsize=512)
+def _steps(step: Fraction) -> tuple[tuple[float, ...], bool]:
+    """Numbers whose least common multiple is a step, and whether llguidance reads them as that.
 
-    It multiplies by ten until no fraction is left; where rounding spoils that (as for 0.07), a
-    double next to the right one may come out right.
+    It reads a number by multiplying with ten until no fraction is left, which rounding may spoil.
+    Then a double next to the right one may come out right, or the prime powers in it do. Otherwise
+    the multiples at least have no more digits than they should.
     """
-    exponent = 0
-    while (step * 10**exponent).denominator != 1:
-        exponent += 1
-        if exponent > 15:  # noqa: PLR2004 - beyond the digits of a double
-            return None
+    digits = _digits(step)
+    if digits == _MAX_DIGITS:
+        return (), False
+    alone = _step(step)
+    if alone is not None:
+        return (alone,), True
+    unit = Fraction(1, 10**digits)
+    parts = [_step(part * unit) for part in _prime_powers(int(step / unit))]
+    read = tuple(part for part in parts if part is not None)
+    if read and len(read) == len(parts):
+        return read, True
+    coarse = _step(unit)
+    return (() if coarse is None else (coarse,)), False
+
+
+def _prime_powers(number: int) -> Iterator[int]:
+    """The powers of primes whose product a number is; of a large one, the number itself."""
+    if number > _MAX_COEFFICIENT:
+        yield number
+        return
+    factor = 2
+    while number > 1:
+        power = 1
+        while number % factor == 0:
+            number //= factor
+            power *= factor
+        if power > 1:
+            yield power
+        factor += 1
+
+
+def _digits(step: Fraction) -> int:
+    """How many digits it has after the point; of a number without an end, very many."""
+    return next((n for n in range(_MAX_DIGITS) if (step * 10**n).denominator == 1), _MAX_DIGITS)
+
+
+def _step(step: Fraction) -> float | None:
+    exponent = _digits(step)
+    if exponent == _MAX_DIGITS:
+        return None
     coefficient = int(step * 10**exponent)
     if coefficient > _MAX_COEFFICIENT:
         return None

@@ -53,7 +53,7 @@ def normalize(
     solver = Solver(loader, limits, format_checker(DEFAULT_DIALECT))
     graph = Graph(solver.vertex((loader.definition(loader.root),)), solver)
     if graph.root not in graph.alive:
-        raise _unsatisfiable(graph)
+        raise _unsatisfiable(graph, schema)
     emitter = Emitter(graph)
     value = emitter.schema()
     return Normalized(
@@ -72,8 +72,8 @@ def _asserted(dialect: Dialect) -> dict[str, str]:
     return names | {"time": CLOCK_TIME} if dialect.name == "draft-03" else names
 
 
-def _unsatisfiable(graph: Graph) -> SchemaError:
-    reasons = graph.reasons(graph.root)
+def _unsatisfiable(graph: Graph, schema: JsonSchema) -> SchemaError:
+    reasons = _named(schema, dict.fromkeys(graph.reasons(graph.root)))
     if not reasons:
         return SchemaError(
             "Nothing satisfies this schema: every value would have to hold another without end.",

@@ -83,7 +83,10 @@ def sketch(shape: Shape, around: Surroundings) -> Sketch:
         scalars |= _numbers(shape, types, lost)
     if "string" in types:
         keywords, missing = string_keywords(shape.strings)
+        beside = [*scalars.pop("allOf", ()), *keywords.pop("allOf", ())]
         scalars |= keywords
+        if beside:
+            scalars["allOf"] = beside
         lost += missing
     made = Sketch([name for name in _ORDER if name in types], shape, scalars=scalars)
     if "array" in types:

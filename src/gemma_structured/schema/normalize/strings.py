@@ -166,7 +166,7 @@ def one_pattern(shapes: Sequence[Shape]) -> str:
         StringsError: There is none of a reasonable size.
     """
     try:
-        if len(shapes) == 1 and _is_one_pattern(shapes[0].strings) and shapes[0].values is None:
+        if len(shapes) == 1 and _is_one_pattern(shapes[0]):
             return shapes[0].strings.patterns[0]
         found: Dfa | None = None
         for shape in shapes:
@@ -178,7 +178,10 @@ def one_pattern(shapes: Sequence[Shape]) -> str:
         raise StringsError(str(error)) from None
 
 
-def _is_one_pattern(strings: Strings) -> bool:
+def _is_one_pattern(shape: Shape) -> bool:
+    strings = shape.strings
+    if shape.values is not None or shape.excluded:
+        return False
     bare = (strings.least, strings.most, strings.refused, strings.formats, strings.without)
     return len(strings.patterns) == 1 and bare == (0, None, (), (), ())
 
@@ -194,6 +197,7 @@ def _language(shape: Shape) -> Dfa:
         found &= language(pattern)
     for pattern in strings.refused:
         found &= ~language(pattern)
-    if strings.without:
-        found &= language(other_than(strings.without))
+    without = [*strings.without, *(text for text in shape.excluded if isinstance(text, str))]
+    if without:
+        found &= language(other_than(without))
     return found

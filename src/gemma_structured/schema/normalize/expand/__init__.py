@@ -8,6 +8,7 @@ from gemma_structured.schema.normalize.expand.contains import contains
 from gemma_structured.schema.normalize.expand.counting import counting
 from gemma_structured.schema.normalize.expand.exclusions import exclusions
 from gemma_structured.schema.normalize.expand.names import names
+from gemma_structured.schema.normalize.expand.steps import steps
 from gemma_structured.schema.normalize.expand.unique_items import unique_items
 
 if TYPE_CHECKING:
@@ -15,5 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPANSIONS"]
 
-EXPANSIONS: Final[tuple[Expansion, ...]] = (exclusions, names, counting, contains, unique_items)
+EXPANSIONS: Final[tuple[Expansion, ...]] = (
+    exclusions,
+    steps,
+    names,
+    counting,
+    contains,
+    unique_items,
+)
 """In the order in which they run."""

@@ -1,0 +1,151 @@
+"""Strings: patterns of ECMA-262, formats, lengths in code points."""
+
+from __future__ import annotations
+
+import pytest
+
+from gemma_structured.schema.dialect import DEFAULT_DIALECT
+from gemma_structured.schema.formats import format_checker
+from gemma_structured.schema.json_schema import JsonSchema
+from gemma_structured.schema.normalize import normalize
+from gemma_structured.schema.normalize.formats import FORMATS
+from gemma_structured.schema.normalize.regex.names import matches
+
+SAMPLES = {
+    "date": ["2020-02-29", "2019-02-29", "1900-02-29", "2000-02-29", "0000-01-01", "2020-1-1"],
+    "date-time": [
+        "2020-02-29T23:59:59Z",
+        "2020-02-29T23:59:60Z",
+        "2020-02-29T12:00:60Z",
+        "2020-02-29t00:00:00.5-23:59",
+        "2020-02-29 00:00:00Z",
+        "2020-02-30T00:00:00Z",
+    ],
+    "time": ["12:00:00Z", "12:00:00", "24:00:00Z", "23:59:60+00:00", "12:00:00.25+01:30"],
+    "duration": ["P1Y2M3D", "P1Y3D", "PT1H2M", "PT1H2S", "P1W", "P", "PT", "P1.5Y"],
+    "email": ["a@b.c", '"a b"@c.d', "a@[1.2.3.4]", "a@[IPv6:::1]", "a@b c", "@b", "a@-b", "é@b.c"],
+    "hostname": ["a.b-c.d", "-a.b", "a_b", "a" * 63, "a" * 64, "", "a..b"],
+    "ipv4": ["1.2.3.4", "256.1.1.1", "01.2.3.4", "1.2.3"],
+    "ipv6": [
+        "::",
+        "1::8",
+        "1:2:3:4:5:6:7::",
+        "::ffff:1.2.3.4",
+        "1:2:3:4:5:6::8",
+        ":::",
+        "fe80::1%a",
+    ],
+    "uri": [
+        "http://a/b?c#d",
+        "urn:a",
+        "//a",
+        "http://a b",
+        "http://[::1]:80/",
+        "http://a/%4",
+        "a:",
+    ],
+    "uri-reference": ["", "../a", "#a", "a b", "//a:1"],
+    "iri": ["http://é/é?é", "http://a b", "é:a"],
+    "iri-reference": ["é", "//é", "é é"],
+    "uuid": ["2eb8aa08-AA98-11ea-b4aa-73b441d16380", "2eb8aa08aa9811eab4aa73b441d16380"],
+    "json-pointer": ["", "/a~0~1", "/~2", "a"],
+    "relative-json-pointer": ["0", "1/a", "01", "1#", "-1"],
+    "regex": ["a", "["],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(n, t) for n, texts in SAMPLES.items() for t in texts])
+def test_formats_agree_with_validation(name, text):
+    """A format's pattern admits what validation admits; only a loose one admits more."""
+    form = FORMATS[name]
+    admitted = matches(form.pattern, text) and (form.most is None or len(text) <= form.most)
+    valid = format_checker(DEFAULT_DIALECT).conforms(text, name)
+    assert admitted or not valid
+    assert valid or not admitted or form.loose
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+def test_formats_are_enforced(law, name):
+    """The mask enforces each format, and reports the loose ones."""
+    schema = {"type": "string", "format": name}
+    law(schema, *SAMPLES[name], exact=not FORMATS[name].loose)
+
+
+def test_unknown_formats_are_annotations(law):
+    """A format that no draft defines says nothing."""
+    assert law({"type": "string", "format": "path"}).schema.value == {"type": "string"}
+
+
+def test_formats_may_be_annotations():
+    """Where formats are not asserted, the mask admits every text."""
+    schema = JsonSchema({"type": "string", "format": "date"})
+    assert normalize(schema, formats="annotation").schema.value == {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^a|b$",
+        r"\d",
+        r"^\w+$",
+        r"^[\w-.]+$",
+        r"^\S*$",
+        r"^.$",
+        r"^(?=.*[a-c])(?=.*\d).{2,5}$",
+        r"^(?!ab)[a-z]*$",
+        r"^((?!b).)*$",
+        r"(?<=a)b",
+        r"\bab\b",
+        r"^(a|b$)c?",
+        r"^\u0061[\u{62}-d]*$",
+        r"^\p{Lu}",
+        r"^[^\p{L}]*$",
+        "^a{2,3}b*?$",
+        r"^\/\_\@$",
+        "^[^]$",
+    ],
+)
+def test_patterns_are_those_of_ecma_262(law, pattern):
+    """The mask reads a pattern as validation does: classes, anchors, lookaround, escapes."""
+    texts = ["a\n", "\u0663", "\ufeff", "\u0085", "\u2028", "x y", "a-b", "É", "aab", "a.1", "/_@"]
+    law({"type": "string", "pattern": pattern}, *texts)
+
+
+def test_backreferences_are_residual(law):
+    """What is no regular language is left to validation."""
+    normalized = law({"type": "string", "pattern": r"^(a|b)\1$"}, "aa", "ab", exact=False)
+    assert normalized.residual == (("", "pattern"),)
+
+
+def test_lengths_count_code_points(law):
+    """A character outside the basic plane is one."""
+    law({"type": "string", "minLength": 2, "maxLength": 2}, "😀😀", "😀", "😀😀😀", "é\n")
+
+
+def test_lengths_beside_patterns(law):
+    """A length that one pattern leaves open is enforced, that several leave open is validated."""
+    law({"type": "string", "pattern": "^[a-z]*$", "minLength": 2, "maxLength": 3})
+    both = {"type": "string", "pattern": "^a", "allOf": [{"pattern": "b$"}]}
+    law(both | {"minLength": 1}, "ab", "axxb")
+    assert law(both | {"maxLength": 3}, "ab", "axxxb", exact=False).residual == (("", "maxLength"),)
+
+
+def test_a_long_minimum_beside_a_pattern_is_relaxed(law):
+    """Llguidance cannot count far beside a pattern."""
+    schema = {"type": "string", "pattern": "^a+( a+)*$", "minLength": 100}
+    assert law(schema, "a" * 50, "a" * 100, exact=False).residual == (("", "minLength"),)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^(a+)+$", "not": {"pattern": "^(a*)*b$"}},
+        {"type": "string", "pattern": "^(([a-z]{1,50} ){1,50}){1,50}$"},
+        {"type": "string", "pattern": "(a|a)*" * 40},
+        {"type": "string", "not": {"pattern": "^(a|b)*a(a|b){40}$"}},
+        {"type": "string", "maxLength": 10**12},
+    ],
+)
+def test_no_pattern_runs_away(mask, schema):
+    """Patterns that would blow up are relaxed, in bounded time."""
+    assert mask(schema) is not None
