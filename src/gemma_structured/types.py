@@ -95,11 +95,11 @@ class SamplingParams:
 
 
 @dataclass(frozen=True, slots=True)
-class Example(Generic[T]):
+class Example(Generic[T_co]):
     """A few-shot example: an input and the output that is right for it."""
 
     input: str
-    output: T
+    output: T_co
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

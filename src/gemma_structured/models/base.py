@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, cast, overload
 
 from typing_extensions import TypeForm, Unpack
 
@@ -95,6 +95,12 @@ class Model(ABC):
     def bind(self, task: Task[T]) -> Responder:
         """Prepare for a task; see `Driver`."""
 
+    @overload
+    def compile(self, output_type: Term[T], **options: Unpack[TaskOptions[T]]) -> Generator[T]: ...
+    @overload
+    def compile(
+        self, output_type: TypeForm[T], **options: Unpack[TaskOptions[T]]
+    ) -> Generator[T]: ...
     def compile(
         self, output_type: TypeForm[T] | Term[T], **options: Unpack[TaskOptions[T]]
     ) -> Generator[T]:
@@ -104,12 +110,23 @@ class Model(ABC):
             SchemaError: The output type cannot be used; its path says where.
             InputError: An option or an example cannot be used.
         """
-        return self._generator(_task(OutputType.of(output_type), options))
+        return self._compile(output_type, options)
+
+    def _compile(self, output_type: TypeForm[T] | Term[T], options: TaskOptions[T]) -> Generator[T]:
+        return self._generator(_task(_output_type(output_type), options))
 
     def _generator(self, task: Task[T]) -> Generator[T]:
         """What `compile` gives; a model of several models has a generator of its own."""
         return Generator(self, task)
 
+    @overload
+    def generate(
+        self, document: Input, output_type: Term[T], **options: Unpack[TaskOptions[T]]
+    ) -> Result[T]: ...
+    @overload
+    def generate(
+        self, document: Input, output_type: TypeForm[T], **options: Unpack[TaskOptions[T]]
+    ) -> Result[T]: ...
     def generate(
         self,
         document: Input,
@@ -117,8 +134,16 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> Result[T]:
         """Generate one output; see `Generator.__call__`."""
-        return self.compile(output_type, **options)(document)
+        return self._compile(output_type, options)(document)
 
+    @overload
+    async def agenerate(
+        self, document: Input, output_type: Term[T], **options: Unpack[TaskOptions[T]]
+    ) -> Result[T]: ...
+    @overload
+    async def agenerate(
+        self, document: Input, output_type: TypeForm[T], **options: Unpack[TaskOptions[T]]
+    ) -> Result[T]: ...
     async def agenerate(
         self,
         document: Input,
@@ -126,8 +151,16 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> Result[T]:
         """Generate one output without blocking the event loop."""
-        return await self.compile(output_type, **options).acall(document)
+        return await self._compile(output_type, options).acall(document)
 
+    @overload
+    def stream(
+        self, document: Input, output_type: Term[T], **options: Unpack[TaskOptions[T]]
+    ) -> Stream[T]: ...
+    @overload
+    def stream(
+        self, document: Input, output_type: TypeForm[T], **options: Unpack[TaskOptions[T]]
+    ) -> Stream[T]: ...
     def stream(
         self,
         document: Input,
@@ -135,8 +168,16 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> Stream[T]:
         """Generate one output and watch it grow; see `Generator.stream`."""
-        return self.compile(output_type, **options).stream(document)
+        return self._compile(output_type, options).stream(document)
 
+    @overload
+    def astream(
+        self, document: Input, output_type: Term[T], **options: Unpack[TaskOptions[T]]
+    ) -> AsyncStream[T]: ...
+    @overload
+    def astream(
+        self, document: Input, output_type: TypeForm[T], **options: Unpack[TaskOptions[T]]
+    ) -> AsyncStream[T]: ...
     def astream(
         self,
         document: Input,
@@ -144,13 +185,13 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> AsyncStream[T]:
         """Generate one output and watch it grow, without blocking the event loop."""
-        return self.compile(output_type, **options).astream(document)
+        return self._compile(output_type, options).astream(document)
 
     @overload
     def batch(
         self,
         documents: Iterable[Input],
-        output_type: TypeForm[T] | Term[T],
+        output_type: Term[T],
         *,
         errors: Literal["raise"] = "raise",
         concurrency: int | None = None,
@@ -160,7 +201,27 @@ class Model(ABC):
     def batch(
         self,
         documents: Iterable[Input],
-        output_type: TypeForm[T] | Term[T],
+        output_type: Term[T],
+        *,
+        errors: Literal["return"],
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T] | GemmaStructuredError]: ...
+    @overload
+    def batch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T],
+        *,
+        errors: Literal["raise"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]]: ...
+    @overload
+    def batch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T],
         *,
         errors: Literal["return"],
         concurrency: int | None = None,
@@ -176,7 +237,7 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> list[Result[T]] | list[Result[T] | GemmaStructuredError]:
         """Generate an output for each input, several at a time; see `Generator.batch`."""
-        generator = self.compile(output_type, **options)
+        generator = self._compile(output_type, options)
         if errors == "raise":
             return generator.batch(documents, errors="raise", concurrency=concurrency)
         return generator.batch(documents, errors="return", concurrency=concurrency)
@@ -185,7 +246,7 @@ class Model(ABC):
     async def abatch(
         self,
         documents: Iterable[Input],
-        output_type: TypeForm[T] | Term[T],
+        output_type: Term[T],
         *,
         errors: Literal["raise"] = "raise",
         concurrency: int | None = None,
@@ -195,7 +256,27 @@ class Model(ABC):
     async def abatch(
         self,
         documents: Iterable[Input],
-        output_type: TypeForm[T] | Term[T],
+        output_type: Term[T],
+        *,
+        errors: Literal["return"],
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T] | GemmaStructuredError]: ...
+    @overload
+    async def abatch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T],
+        *,
+        errors: Literal["raise"] = "raise",
+        concurrency: int | None = None,
+        **options: Unpack[TaskOptions[T]],
+    ) -> list[Result[T]]: ...
+    @overload
+    async def abatch(
+        self,
+        documents: Iterable[Input],
+        output_type: TypeForm[T],
         *,
         errors: Literal["return"],
         concurrency: int | None = None,
@@ -211,7 +292,7 @@ class Model(ABC):
         **options: Unpack[TaskOptions[T]],
     ) -> list[Result[T]] | list[Result[T] | GemmaStructuredError]:
         """Generate an output for each input, without blocking the event loop."""
-        generator = self.compile(output_type, **options)
+        generator = self._compile(output_type, options)
         if errors == "raise":
             return await generator.abatch(documents, errors="raise", concurrency=concurrency)
         return await generator.abatch(documents, errors="return", concurrency=concurrency)
@@ -271,8 +352,13 @@ class Model(ABC):
             SchemaError: The output type or a tool's parameters cannot be used.
             InputError: An option cannot be used.
         """
-        task = _task(OutputType.of(output_type), options)
+        task = _task(_output_type(output_type), options)
         return TurnTaker(self, replace(task, tools=offer))
+
+
+def _output_type(spec: TypeForm[T] | Term[T]) -> OutputType[T]:
+    # mypy infers nothing from a union with a TypeForm, hence the overloads above and the cast here.
+    return OutputType.of(cast("Term[T]", spec))
 
 
 def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
