@@ -1,267 +1,452 @@
-"""Continuous batching on tiny models: exact, fair, bounded, and gone when it is done."""
+"""The engine: requests of many threads and event loops together; none waits or holds for ever."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import BaseModel, Field
 
-import gemma_structured as gs
-from gemma_structured.models.local import LocalModel
+from gemma_structured.decoding.engine import Engine
+from gemma_structured.decoding.loop import DecodeLoop
+from gemma_structured.decoding.prefix import PrefixStore
+from gemma_structured.exceptions import (
+    DeadlineExceededError,
+    GenerationCancelledError,
+    GrammarError,
+    ModelBusyError,
+    ModelError,
+)
+from gemma_structured.grammar.spec import Grammar
+from gemma_structured.testing.random_session import RandomSession
+from gemma_structured.types import Cancellation, Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.decoding.sequence import TokenSequence
 
-ARCHITECTURES = ("gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3")
-DOCUMENT = "The quick brown fox jumps over the lazy dog. "
+    Make = Callable[..., TokenSequence]
 
-
-class Item(BaseModel):
-    """An item."""
-
-    name: str = Field(max_length=12)
-    kind: Literal["alpha", "beta", "gamma"]
-    count: int = Field(ge=0, le=99)
+WORD = Grammar.regex("[a-z]{8}")
+ENDLESS = Grammar.regex("[a-z]{5000}")
+PATIENCE = 20.0
 
 
-class Order(BaseModel):
-    """An order."""
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so; fail if it does not come to be."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.002)
 
-    items: list[Item] = Field(min_length=1, max_length=3)
-    note: str = Field(max_length=20)
 
+class Gate:
+    """Stops forwards while it is shut, and counts those that wait there."""
 
-class Endless(BaseModel):
-    """What a random model does not come to the end of."""
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+        self.arrived = threading.Event()
 
-    text: str = Field(min_length=3000, max_length=4000)
+    def __call__(self, _: object) -> None:
+        self.arrived.set()
+        assert self._open.wait(PATIENCE)
+
+    def shut(self) -> None:
+        self.arrived.clear()
+        self._open.clear()
+
+    def let_through(self) -> None:
+        self._open.set()
 
 
 @pytest.fixture
-def local(tiny_model: Callable[[Any], LoadedModel]) -> Callable[..., LocalModel]:
-    """Makes a model over a tiny one."""
-
-    def make(architecture: str = "gemma4", **options: Any) -> LocalModel:
-        loaded = tiny_model(architecture)
-        return LocalModel.from_transformers(loaded.model, loaded.tokenizer, **options)
-
-    return make
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.let_through()
 
 
-def documents(count: int) -> list[str]:
-    """Documents of different lengths, some past the sliding window."""
-    return [DOCUMENT * (1 + i % 4) + str(i) for i in range(count)]
+@pytest.fixture
+def session(gate: Gate) -> RandomSession:
+    return RandomSession(261, before_forward=gate)
 
 
-def until_idle(model: LocalModel) -> None:
-    """Wait, for at most five seconds, until no row is open and the worker has ended."""
-    runtime = model.runtime()
-    for _ in range(500):
-        if not runtime.session.open_rows and runtime.engine._worker is None:
-            return
-        time.sleep(0.01)
-    pytest.fail("rows are still open")
+@pytest.fixture
+def engine_for(session: RandomSession) -> Iterator[Callable[..., Engine]]:
+    """Makes engines on the session; whatever happens, each ends idle and with no row open."""
+    made: list[Engine] = []
+
+    def make(**options: Any) -> Engine:
+        options = {"max_batch_size": 4, "has_room": lambda *_: True, **options}
+        engine = Engine(DecodeLoop(session, PrefixStore(0)), **options)
+        made.append(engine)
+        return engine
+
+    yield make
+    for engine in made:
+        until(lambda engine=engine: engine._worker is None)
+    assert session.open_rows == 0
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_batched_greedy_output_is_single_greedy_output(local, architecture):
-    """What is decoded beside others is what is decoded alone."""
-    model = local(architecture, max_batch_size=4)
-    generator = model.compile(Order, max_tokens=400)
-    alone = [generator(document) for document in documents(6)]
-    together = generator.batch(documents(6))
-    assert [r.text for r in together] == [r.text for r in alone]
-    assert [r.usage.sampled_tokens for r in together] == [r.usage.sampled_tokens for r in alone]
-    until_idle(model)
-    assert model.runtime().session.nbytes == 0
+@pytest.fixture
+def engine(engine_for: Callable[..., Engine]) -> Engine:
+    return engine_for()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_drafts_and_kept_prefixes_change_no_output(local, architecture):
-    """Neither a draft nor a reused prefix is seen in what is written, greedy or sampled."""
-    texts = {}
-    for temperature in (0.0, 1.0):
-        for drafts, prefix in (("off", 0), ("on", 0), ("on", 2**30)):
-            generator = local(architecture, drafts=drafts, prefix_cache_bytes=prefix).compile(
-                Order, temperature=temperature, seed=5, max_tokens=400
-            )
-            texts[temperature, drafts, prefix] = [generator(d).text for d in documents(3)]
-        assert len({tuple(v) for k, v in texts.items() if k[0] == temperature}) == 1
+def answer(engine: Engine, sequence: TokenSequence) -> str:
+    return "".join(engine.stream(sequence))
 
 
-def test_a_prefix_is_reused_and_reported(local):
-    """The second document finds the fixed part of its prompt computed."""
-    generator = local().compile(Order, instruction="Extract the order.", max_tokens=400)
-    first, second = generator("one"), generator("two, which is longer")
-    assert first.usage.cached_tokens == 0
-    assert 0 < second.usage.cached_tokens < second.usage.prompt_tokens
-    assert second.usage.cached_tokens > 100
+async def aanswer(engine: Engine, sequence: TokenSequence) -> str:
+    return "".join([piece async for piece in engine.astream(sequence)])
 
 
-def test_usage_adds_up(local):
-    """Every token of the answer is sampled or forced, and forced ones take no forward."""
-    result = local(drafts="off").generate("doc", Order, max_tokens=400)
-    usage = result.usage
-    assert usage.forced_tokens > 20
-    assert usage.forward_passes <= usage.sampled_tokens + 2
-    assert usage.seconds_to_first_token is not None
-    assert 0 < usage.seconds_to_first_token <= usage.seconds
+def threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_prompt_of_8192_tokens(local, architecture):
-    """A long prompt is read in chunks, far past the sliding window, and answered."""
-    generator = local(architecture).compile(Item, max_tokens=100)
-    document = "x" * 8192
-    assert generator.count_tokens(document) > 8192
-    result = generator(document)
-    assert result.usage.prompt_tokens > 8192
-    assert result.usage.forward_passes > 8192 // 512
+def test_pieces_add_up_to_the_answer(engine: Engine, sequence_for: Make) -> None:
+    """They come one by one, and the sequence has the whole."""
+    sequence = sequence_for(WORD)
+    pieces = list(engine.stream(sequence))
+    assert len(pieces) > 5
+    assert "".join(pieces) == sequence.text
+    assert sequence.finish_reason == "stop"
 
 
-def test_a_prompt_past_the_context_is_refused_with_both_numbers(local):
-    """The error has the prompt's length and the model's."""
-    model = local()
-    with pytest.raises(gs.ContextLengthError) as caught:
-        model.generate("x" * 40_000, Item)
-    assert caught.value.prompt_tokens > 40_000
-    assert caught.value.context_length == model.runtime().session.context_length
-    assert str(caught.value.prompt_tokens) in str(caught.value)
-    assert str(caught.value.context_length) in str(caught.value)
+def test_an_answer_that_is_forced_needs_no_forward(
+    engine: Engine, sequence_for: Make, session: RandomSession
+) -> None:
+    """It is delivered all the same."""
+    assert answer(engine, sequence_for(Grammar.choice(["only this"]))) == "only this"
+    assert session.forwards == []
 
 
-def test_a_budget_that_ends_inside_a_value_gives_what_there_is(local):
-    """The error holds the text so far, which is the beginning of an answer."""
-    with pytest.raises(gs.IncompleteOutputError) as caught:
-        local().generate("doc", Endless, max_tokens=50)
-    assert caught.value.text.startswith('{"text":"')
-    assert caught.value.usage.completion_tokens == 50
+def test_no_thread_is_left_when_idle(engine: Engine, sequence_for: Make) -> None:
+    """The worker lives while there is work, and another begins with the next request."""
+    for _ in range(3):
+        answer(engine, sequence_for(WORD))
+        until(lambda: "gemma-structured-engine" not in threads())
 
 
-def test_a_deadline_ends_an_answer_between_steps(local):
-    """The time is looked at while the answer is written, and while it waits."""
-    model = local(max_batch_size=1)
-    generator = model.compile(Endless, max_tokens=4000, timeout=0.3)
+def test_many_threads_are_decoded_together(
+    engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession, gate: Gate
+) -> None:
+    """As many rows as may be, none more; every answer is what it is alone."""
+    engine = engine_for(max_batch_size=4)
+    expected = [answer(engine, sequence_for(WORD, f"{i}")) for i in range(12)]
+    gate.shut()
+    with ThreadPoolExecutor(12) as pool:
+        futures = [pool.submit(answer, engine, sequence_for(WORD, f"{i}")) for i in range(12)]
+        until(lambda: len(engine._waiting) + len(engine._active) == 12)
+        gate.let_through()
+        assert [future.result(PATIENCE) for future in futures] == expected
+    assert max(map(len, session.forwards)) == 4
+
+
+def test_several_event_loops_share_an_engine(engine: Engine, sequence_for: Make) -> None:
+    """Each in a thread of its own, several tasks in each."""
+    expected = [answer(engine, sequence_for(WORD, f"{i}")) for i in range(4)]
+
+    async def several() -> list[str]:
+        return await asyncio.gather(
+            *(aanswer(engine, sequence_for(WORD, f"{i}")) for i in range(4))
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(asyncio.run, several()) for _ in range(3)]
+        assert [future.result(PATIENCE) for future in futures] == [expected] * 3
+
+
+def test_a_late_short_request_does_not_wait_for_a_long_one(
+    engine: Engine, sequence_for: Make
+) -> None:
+    """It joins, ends and is gone while the long one still runs."""
+    long = sequence_for(ENDLESS, max_tokens=100_000)
+    pieces = engine.stream(long)
+    next(pieces)
+    answer(engine, sequence_for(WORD))
+    assert not long.finished
+    pieces.close()
+
+
+def test_a_long_prompt_does_not_stall_those_who_answer(
+    engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession
+) -> None:
+    """Between two chunks of it the others make a step."""
+    engine = engine_for()
+    pieces = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
+    next(pieces)
+    answer(engine, sequence_for(Grammar.regex("[ab]"), "x" * 5000))
+    pieces.close()
+    widths = [max(map(len, forward.values())) for forward in session.forwards]
+    chunks = [i for i, width in enumerate(widths) if width > 100]
+    assert len(chunks) == 10
+    assert all(later - sooner > 1 for sooner, later in zip(chunks, chunks[1:], strict=False))
+
+
+def test_requests_are_admitted_in_order(
+    engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
+) -> None:
+    """First come, first served, where one at a time has room."""
+    engine = engine_for(has_room=lambda *_: False)
+    done: list[int] = []
+
+    def work(number: int) -> None:
+        answer(engine, sequence_for(WORD, f"{number}"))
+        done.append(number)
+
+    gate.shut()
+    workers = []
+    for number in range(4):
+        workers.append(threading.Thread(target=work, args=(number,)))
+        workers[-1].start()
+        until(lambda n=number: len(engine._waiting) + len(engine._active) == n + 1)
+    gate.let_through()
+    for worker in workers:
+        worker.join(PATIENCE)
+    assert done == [0, 1, 2, 3]
+
+
+def test_memory_limits_how_many_run(
+    engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession
+) -> None:
+    """One alone always runs; others as the cache has room for them."""
+    engine = engine_for(has_room=lambda _, running: len(running) < 2)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda i: answer(engine, sequence_for(WORD, f"{i}")), range(6)))
+    assert max(map(len, session.forwards)) <= 2
+
+
+def test_too_many_waiting_are_refused(
+    engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
+) -> None:
+    """The error says how many run and wait; those who wait are served."""
+    engine = engine_for(max_batch_size=1, max_waiting=1)
+    gate.shut()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(answer, engine, sequence_for(WORD))
+        assert gate.arrived.wait(PATIENCE)
+        second = pool.submit(answer, engine, sequence_for(WORD))
+        until(lambda: len(engine._waiting) == 1)
+        with pytest.raises(ModelBusyError, match="1 requests run and 1 wait"):
+            answer(engine, sequence_for(WORD))
+        gate.let_through()
+        assert first.result(PATIENCE) == second.result(PATIENCE)
+
+
+def test_none_may_wait_and_some_may_run(
+    engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
+) -> None:
+    """With no waiting room, there is still room for a batch."""
+    engine = engine_for(max_batch_size=2, max_waiting=0)
+    gate.shut()
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(answer, engine, sequence_for(WORD)) for _ in range(2)]
+        until(lambda: len(engine._waiting) + len(engine._active) == 2)
+        with pytest.raises(ModelBusyError):
+            answer(engine, sequence_for(WORD))
+        gate.let_through()
+        assert running[0].result(PATIENCE) == running[1].result(PATIENCE)
+
+
+def test_closing_early_frees_the_row(
+    engine: Engine, sequence_for: Make, session: RandomSession
+) -> None:
+    """Soon after, without anyone asking again."""
+    pieces = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
+    next(pieces)
+    assert session.open_rows == 1
+    pieces.close()
+    until(lambda: session.open_rows == 0)
+
+
+def test_a_stream_that_is_never_read_asks_for_nothing(engine: Engine, sequence_for: Make) -> None:
+    """Work begins with the first piece that is asked for."""
+    engine.stream(sequence_for(ENDLESS)).close()
+    assert not engine._waiting
+    assert engine._worker is None
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_deadlines_hold_between_steps(
+    waits: bool, engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession
+) -> None:
+    """While a request runs, and while it waits for another to end."""
+    session.before_forward = lambda _: time.sleep(0.002)
+    engine = engine_for(max_batch_size=1)
+    other = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
+    if waits:
+        next(other)
+    late = sequence_for(ENDLESS, max_tokens=100_000, deadline=Deadline.after(0.1))
     started = time.monotonic()
-    outcomes = generator.batch(["a", "b", "c"], errors="return", concurrency=3)
-    assert time.monotonic() - started < 5
-    assert [type(o) for o in outcomes] == [gs.DeadlineExceededError] * 3
-    until_idle(model)
+    with pytest.raises(DeadlineExceededError):
+        answer(engine, late)
+    assert 0.1 <= time.monotonic() - started < 5
+    assert (late.forward_passes == 0) == waits
+    other.close()
 
 
-def test_leaving_a_stream_frees_its_row(local):
-    """Closing a stream early ends the work at its next step."""
-    model = local()
-    with model.stream("doc", Endless, max_tokens=4000) as stream:
-        events = iter(stream)
-        for _ in range(3):
-            next(events)
-        assert model.runtime().session.open_rows == 1
-    until_idle(model)
-    assert model.runtime().session.nbytes == 0
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_cancellation_holds_between_steps(
+    waits: bool, engine_for: Callable[..., Engine], sequence_for: Make
+) -> None:
+    """From another thread, while a request runs and while it waits."""
+    engine = engine_for(max_batch_size=1)
+    other = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
+    if waits:
+        next(other)
+    cancellation = Cancellation()
+    sequence = sequence_for(ENDLESS, max_tokens=100_000, cancellation=cancellation)
+    timer = threading.Timer(0.05, cancellation.cancel)
+    timer.start()
+    with pytest.raises(GenerationCancelledError):
+        answer(engine, sequence)
+    timer.join()
+    other.close()
 
 
-def test_cancelling_a_task_frees_its_row(local):
-    """An asyncio task that is cancelled ends the work at its next step."""
-    model = local().load()
+def test_cancelling_a_task_frees_its_row(
+    engine: Engine, sequence_for: Make, session: RandomSession
+) -> None:
+    """The event loop goes on, and so do other tasks of it."""
 
-    async def cancel() -> None:
-        task = asyncio.create_task(model.agenerate("doc", Endless, max_tokens=4000))
-        while not model.runtime().session.open_rows:  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.01)
+    async def scenario() -> str:
+        task = asyncio.create_task(aanswer(engine, sequence_for(ENDLESS, max_tokens=100_000)))
+        other = asyncio.create_task(aanswer(engine, sequence_for(WORD)))
+        while not session.forwards:
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        return await other
 
-    asyncio.run(cancel())
-    until_idle(model)
+    assert len(asyncio.run(scenario())) == 8
+    until(lambda: session.open_rows == 0)
 
 
-def test_a_failing_row_does_not_touch_its_neighbours(local):
-    """One answer is cut, the others are what they are alone."""
-    model = local(max_batch_size=4)
-    right = model.compile(Order, max_tokens=400)
-    expected = [right(document).text for document in documents(3)]
-    wrong = model.compile(Endless, max_tokens=60)
-    failures: list[Exception] = []
+def test_an_event_loop_that_has_ended_harms_nobody(
+    engine: Engine, sequence_for: Make, session: RandomSession, gate: Gate
+) -> None:
+    """Its request ends; those of other threads go on."""
+
+    async def leave() -> None:
+        pieces = engine.astream(sequence_for(ENDLESS, max_tokens=100_000))
+        await anext(pieces)
+        gate.shut()
+        await pieces.aclose()
+
+    asyncio.run(leave())
+    gate.let_through()
+    assert len(answer(engine, sequence_for(WORD))) == 8
+
+
+def test_a_failing_request_fails_alone(
+    engine: Engine, sequence_for: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its error reaches the one who asked, and nobody else."""
+    good, bad = sequence_for(WORD, "a"), sequence_for(WORD, "b")
+    error = GrammarError("no token continues")
 
     def fail() -> None:
-        try:
-            wrong("doc")
-        except gs.IncompleteOutputError as error:
-            failures.append(error)
+        raise error
 
-    threads = [threading.Thread(target=fail) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    results = right.batch(documents(3))
-    for thread in threads:
-        thread.join()
-    assert [result.text for result in results] == expected
-    assert len(failures) == 3
+    monkeypatch.setattr(bad, "allowed_ids", fail)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(answer, engine, sequence) for sequence in (good, bad)]
+        assert len(futures[0].result(PATIENCE)) == 8
+        assert futures[1].exception(PATIENCE) is error
 
 
-def test_a_short_request_does_not_wait_for_a_long_one(local):
-    """A row joins while another is being decoded."""
-    model = local(max_batch_size=2).load()
-    done: list[str] = []
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("shape mismatch"), "Decoding failed: RuntimeError: shape mismatch"),
+        (MemoryError(), "ran out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "ran out of memory"),
+    ],
+)
+def test_a_failing_forward_is_a_model_error(
+    error: Exception, message: str, engine: Engine, sequence_for: Make, session: RandomSession
+) -> None:
+    """It says what happened, keeps the cause, and the engine serves the next request."""
 
-    def run(name: str, output_type: Any, max_tokens: int) -> None:
-        model.compile(output_type, max_tokens=max_tokens).batch(["doc"], errors="return")
-        done.append(name)
+    def fail(_: object) -> None:
+        session.before_forward = None
+        raise error
 
-    long = threading.Thread(target=run, args=("long", Endless, 1500))
-    long.start()
-    while not model.runtime().session.open_rows:
-        time.sleep(0.001)
-    run("short", Item, 100)
-    long.join()
-    assert done == ["short", "long"]
-
-
-def test_a_full_queue_is_busy(local):
-    """With no room to wait, a request is refused at once, and the running one goes on."""
-    model = local(max_batch_size=1, max_waiting=0).load()
-    with model.stream("doc", Endless, max_tokens=200) as stream:
-        next(iter(stream))
-        with pytest.raises(gs.ModelBusyError):
-            model.generate("doc", Item)
-        with pytest.raises(gs.IncompleteOutputError):
-            stream.result()
+    session.before_forward = fail
+    with pytest.raises(ModelError, match=message) as caught:
+        answer(engine, sequence_for(WORD))
+    assert caught.value.__cause__ is error
+    assert len(answer(engine, sequence_for(WORD))) == 8
 
 
-def test_sync_threads_and_async_tasks_share_a_batch(local):
-    """`abatch` gives what `batch` gives, from a second event loop too."""
-    model = local(max_batch_size=4)
-    generator = model.compile(Order, max_tokens=400)
-    expected = [result.text for result in generator.batch(documents(4))]
-    for _ in range(2):
-        results = asyncio.run(generator.abatch(documents(4)))
-        assert [result.text for result in results] == expected
-    until_idle(model)
+def test_a_broken_worker_leaves_nobody_waiting(
+    engine: Engine, sequence_for: Make, session: RandomSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where even closing a row fails, all who wait are told, and the next request is served."""
+    close = session.close
+
+    def fail(row: Any) -> None:
+        monkeypatch.setattr(session, "close", close)
+        raise OSError("gone")
+
+    monkeypatch.setattr(session, "close", fail)
+    with ThreadPoolExecutor(2) as pool:
+        long = pool.submit(answer, engine, sequence_for(ENDLESS, max_tokens=100_000))
+        until(lambda: bool(session.forwards))
+        short = pool.submit(answer, engine, sequence_for(WORD))
+        assert isinstance(long.exception(PATIENCE), ModelError)
+        short.exception(PATIENCE)
+    assert len(answer(engine, sequence_for(WORD))) == 8
 
 
-def test_a_stream_s_pieces_add_up(local):
-    """The pieces of a stream are the text of the call."""
-    generator = local().compile(Order, max_tokens=400)
-    with generator.stream(DOCUMENT) as stream:
-        text = "".join(event.delta for event in stream if isinstance(event, gs.Partial))
-        assert text == stream.result().text == generator(DOCUMENT).text
+def test_a_row_that_cannot_be_opened_fails_its_request(
+    engine: Engine, sequence_for: Make, session: RandomSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request ends with the error, and the next one is served."""
+
+    def fail(_: object) -> None:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr(session, "open", fail)
+    with pytest.raises(ModelError, match="memory"):
+        answer(engine, sequence_for(WORD))
+    assert len(answer(engine, sequence_for(WORD))) == 8
 
 
-def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch):
-    """What a forward raises reaches the caller as a `ModelError`, and the engine goes on."""
-    model = local(drafts="off").load()
-    session = model.runtime().session
-    with monkeypatch.context() as patch:
-        patch.setattr(session._head, "run", lambda *_, **__: 1 / 0)
-        with pytest.raises(gs.ModelError, match="ZeroDivisionError"):
-            model.generate("doc", Item)
-    until_idle(model)
-    assert model.generate("doc", Item, max_tokens=100).output.count >= 0
+def test_shutting_down_ends_everything(
+    engine_for: Callable[..., Engine], sequence_for: Make
+) -> None:
+    """Those who run and those who wait are told; the engine can be used again."""
+    engine = engine_for(max_batch_size=1)
+    with ThreadPoolExecutor(2) as pool:
+        futures = [
+            pool.submit(answer, engine, sequence_for(ENDLESS, max_tokens=100_000)) for _ in range(2)
+        ]
+        until(lambda: len(engine._active) + len(engine._waiting) == 2)
+        engine.shutdown()
+        for future in futures:
+            assert isinstance(future.exception(PATIENCE), GenerationCancelledError)
+    engine.shutdown()
+    assert len(answer(engine, sequence_for(WORD))) == 8
+
+
+def test_nothing_is_kept_of_what_has_ended(engine: Engine, sequence_for: Make) -> None:
+    """Neither the sequence nor the engine lives on in the engine's records."""
+    sequence = sequence_for(WORD)
+    answer(engine, sequence)
+    gone = weakref.ref(sequence)
+    del sequence
+    until(lambda: engine._worker is None)
+    gc.collect()
+    assert gone() is None
