@@ -29,7 +29,8 @@ class GrammarMatcher(Protocol):
     """Where one sequence stands in its grammar.
 
     End ids are never fed to a matcher: the loop stops when the model samples one, which the mask
-    lets it do only while `is_accepting`. A call that raises leaves the state as it was.
+    lets it do only while `is_accepting`. A rejected token leaves the state as it was; once a limit
+    of the backend was passed, the matcher is of no more use.
     """
 
     @property
