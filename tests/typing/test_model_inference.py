@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional, assert_type
 
 from pydantic import BaseModel, Field
-from typing_extensions import assert_type
 
 import gemma_structured as gs
-
-if TYPE_CHECKING:
-    from gemma_structured.types import JsonValue
 
 
 class Invoice(BaseModel):
@@ -33,7 +29,7 @@ def check_results(model: gs.Model) -> None:
     assert_type(model.generate("d", Literal["a", "b"]).output, Literal["a", "b"])
     assert_type(model.generate("d", Optional[int]).output, int | None)  # noqa: UP045
     assert_type(model.generate("d", Annotated[int, Field(ge=1)]).output, int)
-    assert_type(model.generate("d", gs.JsonSchema({})).output, "JsonValue")
+    assert_type(model.generate("d", gs.JsonSchema({})).output, gs.JsonValue)
     assert_type(model.generate("d", gs.Choice(["a"])).output, str)
     assert_type(model.generate("d", gs.Regex("a+")).output, str)
     assert_type(model.generate("d", gs.Lark('start: "a"')).output, str)
