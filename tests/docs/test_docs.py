@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SHOWN = re.compile(r"^ *# > ?(.*)$", re.MULTILINE)
+SHOWN = re.compile(r"^ *# ?> ?(.*)$", re.MULTILINE)
 
 
 def page_name(page: Path) -> str:

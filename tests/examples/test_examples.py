@@ -18,6 +18,7 @@ PRINTED = {
     "many_at_once": "start='Cairo' goal='Delhi'",
     "prompt_and_cost": "forward passes",
     "tested_without_a_model": "",
+    "agent_with_tools": "calls weight_of",
 }
 
 
