@@ -195,14 +195,15 @@ class Family:
         written += writer.write(mapped[-1])
         if isinstance(messages[-1], UserMessage):  # a system's text may stand before its own
             last = slots.count - len(messages[-1].texts)
-        text, ids, fixed_length = "", list[int](), 0
+        text, ids = "", list[int]()
+        fixed_length: int | None = None
         laid_out = self.layout(written, tokenizer, tools=declared, thinking=thinking)
         for piece, slot in slots.split(laid_out):
-            if slot is not None and slot >= last and not fixed_length:
+            if slot is not None and slot >= last and fixed_length is None:
                 fixed_length = len(ids)
             ids += tokenizer.encode_template(piece) if slot is None else tokenizer.encode(piece)
             text += piece
-        prompt = RenderedPrompt(text=text, token_ids=tuple(ids), fixed_length=fixed_length)
+        prompt = RenderedPrompt(text=text, token_ids=tuple(ids), fixed_length=fixed_length or 0)
         return prompt, descriptions <= slots.seen
 
     def _map_roles(self, messages: Sequence[Message]) -> list[Message]:

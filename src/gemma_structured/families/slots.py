@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Slots"]
 
+_SPACE = "\u2005"
+"""Stands for the white space at an end of a text: a template trims it as it would any other, and
+where it is kept it cannot be taken for the template's own."""
+
 _PLAIN = re.compile(r"[\w.-]+( [\w.-]+)*")
 """Names of this form spell no control token, and templates may sort and compare them."""
 
@@ -23,9 +27,10 @@ _PLAIN = re.compile(r"[\w.-]+( [\w.-]+)*")
 class Slots:
     r"""Placeholders for untrusted texts.
 
-    White space around a text goes with its placeholder, so that a template trims it as it would
-    trim the text's own. A placeholder ends with `"`: where the template writes it as JSON, that
-    comes out as `\"`, and then the text is put in as JSON writes it.
+    White space at the ends of a text is told beside its placeholder, so that a template trims it as
+    it would trim the text's own; what it keeps is part of the text. A placeholder ends with `"`:
+    where the template writes it as JSON, that comes out as `\"`, and then the text is put in as
+    JSON writes it.
 
     Attributes:
         seen: The numbers of the texts that the template has written, once it is split.
@@ -33,7 +38,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._mark = f"slot-{secrets.token_hex(8)}-"
-        self._found = re.compile(rf'{self._mark}(\d+)(\\*)"')
+        self._found = re.compile(rf'({_SPACE}?){self._mark}(\d+)(\\*)"({_SPACE}?)')
         self._texts: list[str] = []
         self._needed: set[int] = set()
         self.seen: set[int] = set()
@@ -50,12 +55,12 @@ class Slots:
             text: Anything.
             needed: Whether the template must not leave it out.
         """
-        core = text.strip()
-        start = text.index(core)
+        before = _SPACE if text != text.lstrip() else ""
+        after = _SPACE if text.strip() and text != text.rstrip() else ""
         if needed:
             self._needed.add(len(self._texts))
-        self._texts.append(core)
-        return f'{text[:start]}{self._mark}{len(self._texts) - 1}"{text[start + len(core) :]}'
+        self._texts.append(text)
+        return f'{before}{self._mark}{len(self._texts) - 1}"{after}'
 
     def put_name(self, name: str) -> str:
         """A name as it is if it can only be a name; else a placeholder."""
@@ -81,10 +86,12 @@ class Slots:
         for found in self._found.finditer(rendered):
             if trusted := rendered[at : found.start()]:
                 yield trusted, None
-            number = int(found[1])
+            number = int(found[2])
             self.seen.add(number)
-            if text := _as_json(self._texts[number], len(found[2])):
-                yield text, number
+            text = self._texts[number]
+            text = text if found[1] else text.lstrip()
+            text = text if found[4] or not text.strip() else text.rstrip()
+            yield _as_json(text, len(found[3])), number
             at = found.end()
         if rest := rendered[at:]:
             yield rest, None
