@@ -25,6 +25,7 @@ from gemma_structured.exceptions import (
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.testing.random_session import RandomSession
 from gemma_structured.types import Cancellation, Deadline
+import itertools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -189,7 +190,7 @@ def test_a_long_prompt_does_not_stall_those_who_answer(
     widths = [max(map(len, forward.values())) for forward in session.forwards]
     chunks = [i for i, width in enumerate(widths) if width > 100]
     assert len(chunks) == 10
-    assert all(later - sooner > 1 for sooner, later in zip(chunks, chunks[1:], strict=False))
+    assert all(later - sooner > 1 for sooner, later in itertools.pairwise(chunks))
 
 
 def test_requests_are_admitted_in_order(
