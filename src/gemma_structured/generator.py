@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from gemma_structured.driver import ModelRequest
-from gemma_structured.exceptions import GemmaStructuredError
+from gemma_structured.exceptions import GemmaStructuredError, InputError
 from gemma_structured.reask import ask
 from gemma_structured.streaming import AsyncStream, Stream
 from gemma_structured.types import Cancellation, Deadline
@@ -128,6 +128,7 @@ class Generator(Generic[T]):
 
         Raises:
             GemmaStructuredError: The first error, unless they are returned.
+            InputError: `concurrency` is less than 1.
         """
         outcomes = _Outcomes[T](stop_at_first=errors == "raise")
 
@@ -137,11 +138,11 @@ class Generator(Generic[T]):
             except GemmaStructuredError as error:
                 return outcomes.keep(error)
 
-        try:
-            with ThreadPoolExecutor(concurrency or self._responder.concurrency) as pool:
+        with ThreadPoolExecutor(self._width(concurrency)) as pool:
+            try:
                 results = list(pool.map(call, documents))
-        finally:
-            outcomes.cancellation.cancel()
+            finally:  # before the pool waits for what still runs
+                outcomes.cancellation.cancel()
         return outcomes.check(results)
 
     @overload
@@ -169,7 +170,7 @@ class Generator(Generic[T]):
     ) -> list[Result[T]] | list[Result[T] | GemmaStructuredError]:
         """Generate an output for each input, without blocking the event loop; see `batch`."""
         outcomes = _Outcomes[T](stop_at_first=errors == "raise")
-        room = asyncio.Semaphore(concurrency or self._responder.concurrency)
+        room = asyncio.Semaphore(self._width(concurrency))
 
         async def call(document: Input) -> Result[T] | GemmaStructuredError:
             async with room:
@@ -201,6 +202,13 @@ class Generator(Generic[T]):
             ModelError: The model cannot be loaded.
         """
         return self._responder.count_tokens(ModelRequest(input=document))
+
+    def _width(self, concurrency: int | None) -> int:
+        if concurrency is None:
+            return self._responder.concurrency
+        if concurrency < 1:
+            raise InputError(f"concurrency must be at least 1, not {concurrency}.")
+        return concurrency
 
     def _flow(self, document: Input, cancellation: Cancellation) -> Flow[T]:
         deadline = Deadline.after(self.task.timeout)

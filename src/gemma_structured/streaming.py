@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from typing import TYPE_CHECKING, Generic, Self, TypeAlias, TypeVar
 
 from gemma_structured.exceptions import (
@@ -85,6 +85,31 @@ class _Progress(Generic[T]):
         )
 
 
+class _Outcome(Generic[T]):
+    """What became of a stream, for those who ask afterwards."""
+
+    def __init__(self) -> None:
+        self.value: Result[T] | None = None
+        self._error: GemmaStructuredError | None = None
+
+    @contextmanager
+    def noting(self) -> Generator[None]:
+        """Keep the error that ends the stream, if one does."""
+        try:
+            yield
+        except GemmaStructuredError as error:
+            self._error = error
+            raise
+
+    def result(self) -> Result[T]:
+        """The result, or the error that came in its place."""
+        if self._error is not None:
+            raise self._error
+        if self.value is None:
+            raise GenerationCancelledError("The stream was closed before its answer was complete.")
+        return self.value
+
+
 class Stream(Generic[T]):
     """An output that is being generated: iterate over it, then ask for the `result`.
 
@@ -100,7 +125,7 @@ class Stream(Generic[T]):
         cancellation: Cancellation,
     ) -> None:
         self._cancellation = cancellation
-        self._result: Result[T] | None = None
+        self._outcome = _Outcome[T]()
         self._events = self._run(flow, send, is_json=is_json)
 
     def _run(
@@ -110,21 +135,22 @@ class Stream(Generic[T]):
         *,
         is_json: bool,
     ) -> Generator[StreamEvent[T]]:
-        progress = _Progress(flow, is_json=is_json)
-        while (request := progress.request) is not None:
-            response: ModelResponse | None = None
-            try:
-                with closing(send(request)) as pieces:
-                    for piece in pieces:
-                        if isinstance(piece, ModelResponse):
-                            response = piece
-                        else:
-                            yield progress.piece(piece)
-            except GemmaStructuredError as error:
-                progress.failed(error)
-            else:
-                yield progress.response(response)
-        self._result = progress.result
+        with self._outcome.noting():
+            progress = _Progress(flow, is_json=is_json)
+            while (request := progress.request) is not None:
+                response: ModelResponse | None = None
+                try:
+                    with closing(send(request)) as pieces:
+                        for piece in pieces:
+                            if isinstance(piece, ModelResponse):
+                                response = piece
+                            else:
+                                yield progress.piece(piece)
+                except GemmaStructuredError as error:
+                    progress.failed(error)
+                else:
+                    yield progress.response(response)
+            self._outcome.value = progress.result
 
     def __iter__(self) -> Iterator[StreamEvent[T]]:
         return self._events
@@ -154,7 +180,7 @@ class Stream(Generic[T]):
         """
         for _ in self._events:
             """What nobody looks at still has to be generated."""
-        return _finished(self._result)
+        return self._outcome.result()
 
 
 class AsyncStream(Generic[T]):
@@ -169,7 +195,7 @@ class AsyncStream(Generic[T]):
         cancellation: Cancellation,
     ) -> None:
         self._cancellation = cancellation
-        self._result: Result[T] | None = None
+        self._outcome = _Outcome[T]()
         self._events = self._run(flow, send, is_json=is_json)
 
     async def _run(
@@ -179,21 +205,22 @@ class AsyncStream(Generic[T]):
         *,
         is_json: bool,
     ) -> AsyncGenerator[StreamEvent[T]]:
-        progress = _Progress(flow, is_json=is_json)
-        while (request := progress.request) is not None:
-            response: ModelResponse | None = None
-            try:
-                async with aclosing(send(request)) as pieces:
-                    async for piece in pieces:
-                        if isinstance(piece, ModelResponse):
-                            response = piece
-                        else:
-                            yield progress.piece(piece)
-            except GemmaStructuredError as error:
-                progress.failed(error)
-            else:
-                yield progress.response(response)
-        self._result = progress.result
+        with self._outcome.noting():
+            progress = _Progress(flow, is_json=is_json)
+            while (request := progress.request) is not None:
+                response: ModelResponse | None = None
+                try:
+                    async with aclosing(send(request)) as pieces:
+                        async for piece in pieces:
+                            if isinstance(piece, ModelResponse):
+                                response = piece
+                            else:
+                                yield progress.piece(piece)
+                except GemmaStructuredError as error:
+                    progress.failed(error)
+                else:
+                    yield progress.response(response)
+            self._outcome.value = progress.result
 
     def __aiter__(self) -> AsyncIterator[StreamEvent[T]]:
         return self._events
@@ -218,10 +245,4 @@ class AsyncStream(Generic[T]):
         """The result, once the rest of the answer has come; see `Stream.result`."""
         async for _ in self._events:
             """What nobody looks at still has to be generated."""
-        return _finished(self._result)
-
-
-def _finished(result: Result[T] | None) -> Result[T]:
-    if result is None:
-        raise GenerationCancelledError("The stream was closed before its answer was complete.")
-    return result
+        return self._outcome.result()
