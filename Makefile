@@ -16,7 +16,7 @@ demo: $(READY) ## Extract typed objects from real documents with the embedded mo
 	@$(BIN)/gemma-structured demo $(ARGS)
 
 test: $(READY) ## Run the tests (ARGS='tests/parsing -k partial' for some of them)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --ignore=tests/docs $(ARGS)
 
 lint: $(READY) ## Check style and format
 	$(BIN)/ruff check .
