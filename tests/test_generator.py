@@ -266,3 +266,44 @@ def test_options_out_of_range_are_refused(options):
     """Each option that could not mean anything is refused when the task is compiled."""
     with pytest.raises(gs.InputError):
         ScriptedModel([]).compile(Invoice, **options)
+
+
+@pytest.mark.parametrize("concurrency", [0, -3])
+def test_a_batch_needs_at_least_one_at_a_time(concurrency):
+    """Sync and async refuse the same numbers in the same words."""
+    read = ScriptedModel([RIGHT]).compile(Invoice)
+    with pytest.raises(gs.InputError, match=f"at least 1, not {concurrency}"):
+        read.batch(["a"], concurrency=concurrency)
+    with pytest.raises(gs.InputError, match=f"at least 1, not {concurrency}"):
+        asyncio.run(read.abatch(["a"], concurrency=concurrency))
+
+
+def test_an_interrupted_batch_ends_what_is_under_way():
+    """Requests that run are cancelled at once; the batch does not wait for them to finish."""
+
+    def work(request):
+        if request.input == "broken":
+            raise KeyboardInterrupt
+        assert request.cancellation.wait(20), "nobody cancelled it"
+        request.cancellation.check()
+        return RIGHT
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ScriptedModel(work, concurrency=3).batch(["broken", "a", "b", "c"], Invoice)
+    assert time.monotonic() - started < 10
+
+
+def test_cancelling_an_async_call_cancels_its_request():
+    """The model is told to stop, though it answers in a thread of its own."""
+    model = ScriptedModel(lambda request: (request.cancellation.wait(20), RIGHT)[1])
+
+    async def scenario():
+        task = asyncio.create_task(model.agenerate("doc", Invoice))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(scenario())
+    assert model.requests[0].cancellation.cancelled
