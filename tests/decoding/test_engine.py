@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import threading
 import time
 import weakref
@@ -25,7 +26,6 @@ from gemma_structured.exceptions import (
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.testing.random_session import RandomSession
 from gemma_structured.types import Cancellation, Deadline
-import itertools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -322,7 +322,7 @@ def test_cancelling_a_task_frees_its_row(
     async def scenario() -> str:
         task = asyncio.create_task(aanswer(engine, sequence_for(ENDLESS, max_tokens=100_000)))
         other = asyncio.create_task(aanswer(engine, sequence_for(WORD)))
-        while not session.forwards:
+        while not session.forwards:  # noqa: ASYNC110 (a fake session has no event)
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
