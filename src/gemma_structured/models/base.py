@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, cas
 from typing_extensions import TypeForm, Unpack
 
 from gemma_structured.driver import Responder, Task
+from gemma_structured.exceptions import InputError
 from gemma_structured.generator import Generator
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
 from gemma_structured.schema.free_text import FREE_TEXT
@@ -370,7 +371,7 @@ def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
     return Task(
         output_type=output_type,
         instruction=options.get("instruction"),
-        examples=tuple(options.get("examples", ())),
+        examples=_examples(output_type, options),
         bounds=options.get("bounds", DEFAULT_BOUNDS),
         sampling=SamplingParams(
             temperature=options.get("temperature", 0.0),
@@ -387,3 +388,15 @@ def _task(output_type: OutputType[T], options: TaskOptions[T]) -> Task[T]:
         thinking=options.get("thinking", False),
         draft=options.get("draft", False),
     )
+
+
+def _examples(output_type: OutputType[T], options: TaskOptions[T]) -> tuple[Example[T], ...]:
+    """The examples, once each is known to be one: a task that cannot be asked is not made."""
+    examples = tuple(options.get("examples", ()))
+    for example in examples:
+        if not isinstance(cast("object", example.input), str):
+            raise InputError(
+                f"The input of an example is a text, not {type(example.input).__name__}."
+            )
+        output_type.dump(example.output, context=options.get("context"))
+    return examples
