@@ -92,6 +92,7 @@ class TokenSequence:
         self._abandoned = False
         self._started = time.monotonic()
         self._first_token: float | None = None
+        self._ended: float | None = None
         self._extend([])
 
     @property
@@ -126,7 +127,7 @@ class TokenSequence:
             reasoning_tokens=self._thought.tokens if self._thought is not None else 0,
             forward_passes=self.forward_passes,
             seconds_to_first_token=self._first_token,
-            seconds=time.monotonic() - self._started,
+            seconds=(self._ended or time.monotonic()) - self._started,
         )
 
     def start(self, row: Row, cached_tokens: int) -> None:
@@ -161,6 +162,7 @@ class TokenSequence:
         """End with an error."""
         self.error = error
         self.pending = []
+        self._ended = time.monotonic()
 
     def take(self, count: int) -> list[int]:
         """Hand over the next pending tokens for a forward."""
@@ -244,3 +246,4 @@ class TokenSequence:
         self._text.append(self._decoder.flush())
         self.finish_reason = reason
         self.pending = []
+        self._ended = time.monotonic()
