@@ -181,3 +181,15 @@ def test_drafts_are_confirmed_as_far_as_they_were_right(
     assert sequence.pending == bytes_vocabulary.encode("t")
     assert sequence.confirm([]) == 0
     assert sequence.usage.drafted_tokens == 4
+
+
+def test_the_clock_stops_with_the_answer(sequence_for: Make) -> None:
+    """What the reader does afterwards is not the answer's time."""
+    sequence = sequence_for(Grammar.choice(["only this"]))
+    seconds = sequence.usage.seconds
+    time.sleep(0.01)
+    assert sequence.usage.seconds == seconds
+    running = sequence_for(Grammar.regex("[ab]+"))
+    before = running.usage.seconds
+    time.sleep(0.01)
+    assert running.usage.seconds > before

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from gemma_structured.decoding.loaded_model import LoadedModel
+
     Fresh = Callable[[PreTrainedModel, Sequence[int]], Tensor]
     RandomIds = Callable[[PreTrainedModel, int, int], list[int]]
 
@@ -310,6 +312,29 @@ def test_bfloat16_rows_agree_with_a_fresh_forward(
     checked.forward({a: ids[:1], b: ids[100:130]})
     checked.rewind(a, 1)
     checked.forward({checked.fork(a): ids[5:7], a: ids[3:4]})
+
+
+@pytest.mark.embedded
+def test_the_embedded_model_is_exact_too(
+    embedded_model: LoadedModel, random_ids: RandomIds
+) -> None:
+    """Beyond its window of 512: chunks, a snapshot, a fork, a rewind and a ragged batch."""
+    model = embedded_model.model
+    ids = random_ids(model, 900, 5)
+
+    def fresh(_: PreTrainedModel, tokens: Sequence[int]) -> Tensor:
+        with torch.inference_mode():
+            last = model(input_ids=torch.tensor([tokens]), use_cache=False, logits_to_keep=4).logits
+        return last[0].float()
+
+    checked = Checked(model, fresh, tolerance=2e-3)
+    row = checked.open()
+    checked.session.forward({row: ids[:300]}, keep={row: 0})
+    checked.tokens[row] += ids[:300]
+    checked.forward({row: ids[300:800]}, {row: 2})
+    twin = checked.open(checked.session.snapshot(row), ids[:800])
+    checked.rewind(row, 120)
+    checked.forward({row: ids[:5], twin: ids[800:801]}, {row: 4, twin: 1})
 
 
 def test_handles_are_not_reused(model_for_law: Callable[[str], PreTrainedModel]) -> None:
