@@ -192,12 +192,12 @@ def main() -> None:
     model = gs.LocalModel("embedded", dtype=options.dtype).load()
     loaded = model.runtime().loaded
     counter = ForwardCounter(loaded.model)
-    no_prefix = gs.LocalModel.from_transformers(
-        loaded.model, loaded.tokenizer, prefix_cache_bytes=0
+    fast_forward = gs.LocalModel.from_transformers(
+        loaded.model, loaded.tokenizer, prefix_cache_bytes=0, drafts="off"
     )
     lanes = [
         ours("ours", model),
-        ours("ours, fast-forward alone", no_prefix),
+        ours("ours, fast-forward alone", fast_forward),
         *(outlines(backend, model) for backend in ("outlines_core", "llguidance", "xgrammar")),
     ]
     measure(lanes, counter, options.rounds)
