@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelInfo", "Pricing", "Quote", "parse_endpoints", "parse_models"]
 
+_FEATURES: Final = {
+    "response_format": "json_object",
+    "structured_outputs": "json_schema",
+    "tools": "tools",
+    "reasoning": "thinking",
+}
 _PER_TOKEN_OF_PROMPT: Final = ("prompt", "input_cache_write", "input_cache_write_1h")
 _PER_TOKEN_OF_COMPLETION: Final = ("completion", "internal_reasoning")
 
@@ -86,12 +92,20 @@ class ModelInfo:
         pricing: Its listed price; `None` where there is none, or it is decided by routing.
         context_length: The most tokens of prompt and answer together.
         supported_parameters: Members of a request that at least one endpoint takes.
+        input_modalities: What it reads, such as `text` and `image`.
     """
 
     name: str
     pricing: Pricing | None = None
     context_length: int | None = None
     supported_parameters: frozenset[str] = frozenset()
+    input_modalities: frozenset[str] = frozenset()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What of this package's it can be used with, beyond the prompt, which any model takes."""
+        named = [name for key, name in _FEATURES.items() if key in self.supported_parameters]
+        return tuple(sorted(named + ["images"] * ("image" in self.input_modalities)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,16 +172,21 @@ def parse_endpoints(body: Mapping[str, JsonValue]) -> Pricing | None:
 
 def _info(entry: Mapping[str, JsonValue]) -> ModelInfo:
     name, context = entry.get("id"), entry.get("context_length")
-    parameters = entry.get("supported_parameters")
+    architecture = entry.get("architecture")
     return ModelInfo(
         name=name if isinstance(name, str) else "",
         pricing=_pricing(entry.get("pricing")),
         context_length=context if isinstance(context, int) else None,
-        supported_parameters=frozenset(
-            one
-            for one in (parameters if isinstance(parameters, list) else [])
-            if isinstance(one, str)
+        supported_parameters=_names(entry.get("supported_parameters")),
+        input_modalities=_names(
+            architecture.get("input_modalities") if isinstance(architecture, dict) else None
         ),
+    )
+
+
+def _names(value: JsonValue) -> frozenset[str]:
+    return frozenset(
+        one for one in (value if isinstance(value, list) else []) if isinstance(one, str)
     )
 
 

@@ -203,6 +203,7 @@ class FakeOpenRouter:
                     "context_length": 131_072,
                     "pricing": pricing,
                     "supported_parameters": ["max_tokens", "response_format", "tools"],
+                    "architecture": {"input_modalities": ["text", "image"]},
                 }
                 for name, pricing in self._pricing.items()
             ]
