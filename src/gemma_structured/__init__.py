@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
     from gemma_structured.streaming import AsyncStream, Stream
+    from gemma_structured.telemetry import observe
     from gemma_structured.tools import Tool, ToolContext, ToolOffer, tool
     from gemma_structured.tools.mcp import MCPTools
     from gemma_structured.turns import Turn
@@ -122,6 +123,7 @@ _HOMES = {
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
     "streaming": "AsyncStream Stream",
+    "telemetry": "observe",
     "tools": "Tool ToolContext ToolOffer tool",
     "tools.mcp": "MCPTools",
     "turns": "Turn",
@@ -207,6 +209,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "observe",
     "tool",
 ]
 

@@ -192,7 +192,7 @@ class _Run:
                 **_identity(outcome),
                 "error": type(error).__name__,
                 "message": str(error),
-                "issues": [{"path": each.pointer, "message": each.message} for each in issues],
+                "issues": [{"path": each.where, "message": each.message} for each in issues],
                 "attempts": len(error.attempts) if error is not None else 0,
                 "usage": _usage(spent),
             }

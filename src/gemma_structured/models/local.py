@@ -17,6 +17,7 @@ from gemma_structured.grammar.spec import Grammar
 from gemma_structured.models.base import Model
 from gemma_structured.models.local_turns import DRAFT_INSTRUCTION, TurnPlan
 from gemma_structured.prompting import build_messages
+from gemma_structured.telemetry import Origin
 from gemma_structured.types import ModelDelta, ModelResponse
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from gemma_structured.families.base import Family, RenderedPrompt
     from gemma_structured.grammar.backend import GrammarBackend
     from gemma_structured.grammar.compiler import BackendName
+    from gemma_structured.messages import Message
 
 __all__ = ["DEFAULT_MAX_TOKENS", "EMBEDDED", "LocalModel"]
 
@@ -198,6 +200,11 @@ class LocalModel(Model):
         if runtime is not None:
             runtime.engine.shutdown()
 
+    @property
+    def origin(self) -> Origin:
+        """This process, for spans and metrics."""
+        return Origin(provider="transformers")
+
     def bind(self, task: Task[T]) -> LocalResponder:
         """Prepare for a task.
 
@@ -277,18 +284,24 @@ class LocalResponder:
         return len(self._render(request, self._model.runtime()).token_ids)
 
     def _render(self, request: ModelRequest, runtime: Runtime) -> RenderedPrompt:
+        return _family(runtime).render(
+            self.messages(request),
+            runtime.tokenizer,
+            offer=self._task.tools,
+            thinking=self._task.thinks,
+        )
+
+    def messages(self, request: ModelRequest) -> list[Message]:
+        """The messages that the prompt is rendered from."""
         task = self._task
         parts = [task.instruction, DRAFT_INSTRUCTION if task.draft else None]
-        messages = build_messages(
+        return build_messages(
             request.input,
             task.output_type,
             instruction="\n\n".join(part for part in parts if part) or None,
             examples=task.examples,
             issues=request.issues,
             show_schema=not task.is_free_text,
-        )
-        return _family(runtime).render(
-            messages, runtime.tokenizer, offer=task.tools, thinking=task.thinks
         )
 
     def _begin(self, request: ModelRequest) -> tuple[Runtime, TokenSequence]:

@@ -15,6 +15,7 @@ from gemma_structured.remote.decode import JsonDecoder
 from gemma_structured.remote.errors import ErrorContext
 from gemma_structured.remote.server import Server
 from gemma_structured.remote.transport import Transport
+from gemma_structured.telemetry import Origin
 from gemma_structured.types import Deadline
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class RemoteModel(Model):
     """
 
     is_remote = True
+    provider = "openai"
     auto_modes: Sequence[StructuredMode] = ("json_schema", "json_object", "prompt")
     stream_extra: Mapping[str, JsonValue] = {}
 
@@ -130,6 +132,12 @@ class RemoteModel(Model):
     def name(self) -> str:
         """What its server calls it."""
         return self._name
+
+    @property
+    def origin(self) -> Origin:
+        """The server, for spans and metrics."""
+        address, port = self.server.address
+        return Origin(provider=self.provider, address=address, port=port)
 
     def bind(self, task: Task[T]) -> RemoteResponder:
         """Prepare for a task; see `Driver`.

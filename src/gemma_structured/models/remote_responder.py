@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from gemma_structured.driver import ModelRequest, Task
+    from gemma_structured.messages import Message
     from gemma_structured.models.remote import RemoteModel
     from gemma_structured.types import ModelDelta
 
@@ -93,8 +94,12 @@ class RemoteResponder:
         """The messages as they will be sent, each under its role."""
         return "\n\n".join(
             f"[{type(message).__name__.removesuffix('Message').lower()}]\n{message.text}"
-            for message in self._plan.messages(request)
+            for message in self.messages(request)
         )
+
+    def messages(self, request: ModelRequest) -> list[Message]:
+        """The messages as they will be sent."""
+        return self._plan.messages(request, self._plan.mode())
 
     def count_tokens(self, request: ModelRequest) -> int:
         """An upper bound of the prompt's tokens."""

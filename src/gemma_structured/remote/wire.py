@@ -92,7 +92,7 @@ class ChatRequest:
     """
 
     model: str
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = field(repr=False)
     max_tokens: int
     sampling: SamplingParams
     form: OutputForm = field(default_factory=OutputForm)
