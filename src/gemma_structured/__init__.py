@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         TransportError,
     )
     from gemma_structured.generator import Generator
+    from gemma_structured.images import Image
     from gemma_structured.messages import (
         AssistantMessage,
         SystemMessage,
@@ -108,6 +109,7 @@ _HOMES = {
         "TokenRejectedError ToolError ToolRetry ToolTimeoutError TransportError"
     ),
     "generator": "Generator",
+    "images": "Image",
     "messages": ("AssistantMessage SystemMessage ToolCall ToolMessage ToolReturn UserMessage"),
     "models.base": "Model",
     "models.fallback": "FallbackModel",
@@ -162,6 +164,7 @@ __all__ = [
     "GenerationCancelledError",
     "Generator",
     "GrammarError",
+    "Image",
     "IncompleteOutputError",
     "InputError",
     "InsufficientCreditsError",

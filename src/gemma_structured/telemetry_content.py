@@ -13,6 +13,7 @@ from gemma_structured.messages import AssistantMessage, SystemMessage, ToolMessa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemma_structured.images import Image
     from gemma_structured.messages import Message, ToolCall
     from gemma_structured.types import JsonValue, ModelResponse
 
@@ -35,8 +36,8 @@ def _message(message: Message) -> dict[str, JsonValue]:
     match message:
         case SystemMessage(text=text):
             return {"role": "system", "parts": [_text(text)]}
-        case UserMessage(texts=texts):
-            return {"role": "user", "parts": [_text(text) for text in texts]}
+        case UserMessage(parts=said):
+            return {"role": "user", "parts": [_part(part) for part in said]}
         case AssistantMessage(text=text, thinking=thinking, tool_calls=calls):
             parts: list[JsonValue] = []
             if thinking:
@@ -54,6 +55,13 @@ def _message(message: Message) -> dict[str, JsonValue]:
 
 def _text(text: str) -> JsonValue:
     return {"type": "text", "content": text}
+
+
+def _part(part: str | Image) -> JsonValue:
+    """A text; of an image only where it comes from."""
+    if isinstance(part, str):
+        return _text(part)
+    return {"type": "image", "modality": "image", "source": part.kind}
 
 
 def _call(call: ToolCall) -> JsonValue:

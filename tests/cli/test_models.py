@@ -158,6 +158,7 @@ def test_models_are_listed_into_a_pipe_as_json(fake, run) -> None:
             "prompt": "0.00000007",
             "completion": "0.00000035",
             "request": "0",
+            "image": "0",
             "cached": "0.00000001",
         },
         "supports": ["images", "json_object", "tools"],

@@ -82,7 +82,7 @@ def _a_million(price: Decimal | None) -> str:
 def _record(info: ModelInfo) -> dict[str, JsonValue]:
     price, prices = info.pricing, None
     if price is not None:
-        parts = ("prompt", "completion", "request", "cached")
+        parts = ("prompt", "completion", "request", "image", "cached")
         amounts: list[Decimal | None] = [getattr(price, part) for part in parts]
         prices = {
             part: None if amount is None else f"{amount:f}"

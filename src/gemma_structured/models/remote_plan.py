@@ -80,8 +80,8 @@ class RemotePlan:
             # A tool's parameters are shown to the model anyway.
             show_schema=mode != "tools" and not task.is_free_text,
         )
-        redact = self.model.redact
-        return messages if redact is None else [redacted(message, redact) for message in messages]
+        redact, redact_image = self.model.redact, self.model.redact_image
+        return [redacted(message, redact, redact_image) for message in messages]
 
     def chat_request(
         self, request: ModelRequest, mode: StructuredMode, price: Pricing | None
@@ -122,6 +122,7 @@ class RemotePlan:
                 budget=self.model.budget,
                 prompt_tokens=chat.max_prompt_tokens,
                 max_tokens=chat.max_tokens,
+                images=len(chat.images),
                 pricing=price or self.model.price,
             )
         return Call(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.exceptions import GemmaStructuredError, InputError
+from gemma_structured.messages import UserMessage
 from gemma_structured.models.remote_plan import RemotePlan
 from gemma_structured.models.structured_modes import output_form
 from gemma_structured.remote.call import Whole
@@ -93,7 +94,7 @@ class RemoteResponder:
     def prompt(self, request: ModelRequest) -> str:
         """The messages as they will be sent, each under its role."""
         return "\n\n".join(
-            f"[{type(message).__name__.removesuffix('Message').lower()}]\n{message.text}"
+            f"[{type(message).__name__.removesuffix('Message').lower()}]\n{_shown(message)}"
             for message in self.messages(request)
         )
 
@@ -164,3 +165,10 @@ class RemoteResponder:
                 failed = call.failed_usage
             else:
                 return
+
+
+def _shown(message: Message) -> str:
+    """A message for those who look at it: its texts, and where its images stand."""
+    if not isinstance(message, UserMessage):
+        return message.text
+    return "\n\n".join(map(str, message.parts))

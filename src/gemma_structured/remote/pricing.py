@@ -36,17 +36,20 @@ class Pricing:
         prompt: A token of the prompt.
         completion: A token of the answer or of the thought.
         request: A request, whatever its length.
+        image: An image, beside its tokens.
         cached: A token of the prompt that the provider had in its cache, where that has a price.
     """
 
     prompt: Decimal = Decimal(0)
     completion: Decimal = Decimal(0)
     request: Decimal = Decimal(0)
+    image: Decimal = Decimal(0)
     cached: Decimal | None = None
 
-    def bound(self, *, prompt_tokens: int, max_tokens: int) -> Decimal:
+    def bound(self, *, prompt_tokens: int, max_tokens: int, images: int = 0) -> Decimal:
         """The most that a request may cost."""
-        return self.request + self.prompt * prompt_tokens + self.completion * max_tokens
+        fixed = self.request + self.image * images
+        return fixed + self.prompt * prompt_tokens + self.completion * max_tokens
 
     def cost(self, usage: Usage) -> Decimal:
         """What a request should have cost, where the server does not say; caches are ignored."""
@@ -62,6 +65,7 @@ class Pricing:
             prompt=max(price.prompt for price in known),
             completion=max(price.completion for price in known),
             request=max(price.request for price in known),
+            image=max(price.image for price in known),
         )
 
     def limited(self, max_price: Mapping[str, JsonValue] | None) -> Pricing:
@@ -72,6 +76,7 @@ class Pricing:
         prompt = _dollars(max_price.get("prompt"))
         completion = _dollars(max_price.get("completion"))
         request = _dollars(max_price.get("request"))
+        image = _dollars(max_price.get("image"))
         return Pricing(
             prompt=self.prompt if prompt is None else min(self.prompt, prompt / million),
             completion=(
@@ -80,6 +85,7 @@ class Pricing:
                 else min(self.completion, completion / million)
             ),
             request=self.request if request is None else min(self.request, request),
+            image=self.image if image is None else min(self.image, image),
         )
 
 
@@ -116,6 +122,7 @@ class Quote:
         budget: Where it is reserved and settled.
         prompt_tokens: An upper bound of the prompt's tokens.
         max_tokens: The most tokens of the answer.
+        images: How many images the prompt has.
         pricing: The price; `None` where it is not known.
     """
 
@@ -123,6 +130,7 @@ class Quote:
     prompt_tokens: int
     max_tokens: int
     pricing: Pricing | None
+    images: int = 0
 
     def reserve(self, model_name: str | None) -> Reservation:
         """Set the bound aside.
@@ -132,7 +140,9 @@ class Quote:
         """
         cost = None
         if self.pricing is not None:
-            cost = self.pricing.bound(prompt_tokens=self.prompt_tokens, max_tokens=self.max_tokens)
+            cost = self.pricing.bound(
+                prompt_tokens=self.prompt_tokens, max_tokens=self.max_tokens, images=self.images
+            )
         tokens = self.prompt_tokens + self.max_tokens
         return self.budget.reserve(tokens=tokens, cost=cost, model_name=model_name)
 
@@ -143,7 +153,7 @@ class Quote:
             return
         cost = usage.cost
         if cost is None and self.pricing is not None:
-            cost = self.pricing.cost(usage)
+            cost = self.pricing.cost(usage) + self.pricing.image * self.images
         reservation.settle(cost=cost, tokens=usage.total_tokens)
 
 
@@ -206,6 +216,7 @@ def _pricing(prices: JsonValue) -> Pricing | None:
         prompt=_highest(levels, _PER_TOKEN_OF_PROMPT),
         completion=_highest(levels, _PER_TOKEN_OF_COMPLETION),
         request=_highest(levels, ("request",)),
+        image=_highest(levels, ("image",)),
         cached=_dollars(prices.get("input_cache_read")),
     )
 
