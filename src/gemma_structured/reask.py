@@ -125,7 +125,9 @@ def _next(
     again = replace(request, attempt=request.attempt + 1)
     if isinstance(error, OutputValidationError):
         return replace(again, issues=error.issues)
-    return replace(again, max_tokens=2 * max(response.usage.completion_tokens, 1))
+    # A server may say nothing of the tokens, or count fewer than it could have written.
+    had = max(response.usage.completion_tokens, response.max_tokens or 1)
+    return replace(again, max_tokens=2 * had)
 
 
 def _attempt(

@@ -238,6 +238,7 @@ class ModelResponse:
         tool_calls: What the model asks to be called, not validated yet.
         constrained: Whether a grammar held the text, so that repair would hide a bug.
         report: What the grammar enforces and what it leaves to validation.
+        max_tokens: How many tokens it could have, where that is known.
     """
 
     text: str = field(repr=False)
@@ -248,6 +249,7 @@ class ModelResponse:
     tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     constrained: bool = False
     report: Report = field(default_factory=Report)
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

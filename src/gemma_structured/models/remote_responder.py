@@ -125,7 +125,7 @@ class RemoteResponder:
                             usage = clock.usage(
                                 call.failed_usage + piece.value.usage, stream=stream
                             )
-                            yield self._plan.response(piece.value, usage)
+                            yield self._plan.response(request, piece.value, usage)
                         else:
                             clock.note_piece()
                             yield piece
@@ -155,7 +155,7 @@ class RemoteResponder:
                             usage = clock.usage(
                                 call.failed_usage + piece.value.usage, stream=stream
                             )
-                            yield self._plan.response(piece.value, usage)
+                            yield self._plan.response(request, piece.value, usage)
                         else:
                             clock.note_piece()
                             yield piece
