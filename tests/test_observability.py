@@ -461,3 +461,61 @@ def test_logging_has_one_name() -> None:
     ours = [name for name in logging.root.manager.loggerDict if "gemma" in name]
     assert "gemma_structured" in ours
     assert all(name.split(".")[0] == "gemma_structured" for name in ours)
+
+
+def test_records_on_the_way_show_no_text(make_records) -> None:
+    """What a debugger or a crash report shows of a request, its answer and its errors."""
+    shown = "\n".join(map(repr, make_records))
+    assert len(make_records) >= 10
+    assert "Jane" not in shown
+
+
+@pytest.fixture
+def make_records():
+    """Each kind of record that holds a document or an answer on its way."""
+    from gemma_structured.driver import ModelRequest, Task
+    from gemma_structured.families.base import RenderedPrompt
+    from gemma_structured.families.turn import ParsedTurn
+    from gemma_structured.messages import UserMessage
+    from gemma_structured.parsing.repair import Extracted
+    from gemma_structured.remote.call import Call, Whole
+    from gemma_structured.remote.completion import Completion
+    from gemma_structured.remote.errors import ErrorContext
+    from gemma_structured.remote.tool_calls import WrittenCall
+    from gemma_structured.remote.wire import ChatRequest
+    from gemma_structured.schema.output_type import OutputType
+    from gemma_structured.types import Attempt, Issue, SamplingParams
+
+    call = gs.ToolCall("find", {"name": "Jane"})
+    completion = Completion(
+        text=DOCUMENT,
+        thinking=DOCUMENT,
+        finish_reason="stop",
+        usage=Usage(),
+        model_name="m",
+        tool_calls=(WrittenCall("id", "find", '{"name":"Jane"}'),),
+    )
+    example = gs.Example("Jane Doe is 5.", Person(name="Jane Doe", age=5))
+    return [
+        Task(output_type=OutputType.of(Person), examples=(example,), context=DOCUMENT),
+        ModelRequest(input=DOCUMENT, issues=(Issue(message="is wrong", found="Jane"),)),
+        ModelResponse(
+            text=DOCUMENT,
+            thinking=DOCUMENT,
+            tool_calls=(call,),
+            finish_reason="stop",
+            usage=Usage(),
+            model_name="m",
+        ),
+        Attempt(model_name="m", text=DOCUMENT, finish_reason="stop", usage=Usage()),
+        Issue(path=("Jane",), message="is wrong", found="Jane", undeclared=frozenset({"Jane"})),
+        RenderedPrompt(text=DOCUMENT, token_ids=(1, 2), fixed_length=0),
+        ParsedTurn(text=DOCUMENT, thinking=DOCUMENT, calls=(call,)),
+        Extracted(DOCUMENT),
+        completion,
+        Whole(completion),
+        Call(decoder=lambda *_: None, body=DOCUMENT.encode(), context=ErrorContext(sent=DOCUMENT)),
+        ChatRequest(
+            model="m", messages=(UserMessage(DOCUMENT),), max_tokens=1, sampling=SamplingParams()
+        ),
+    ]

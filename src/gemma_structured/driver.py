@@ -48,13 +48,13 @@ class Task(Generic[T]):
 
     output_type: OutputType[T]
     instruction: str | None = None
-    examples: tuple[Example[T], ...] = ()
+    examples: tuple[Example[T], ...] = field(default=(), repr=False)
     bounds: Bounds | None = DEFAULT_BOUNDS
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int | None = None
     max_attempts: int = 3
     timeout: float | None = None
-    context: object = None
+    context: object = field(default=None, repr=False)
     local_only: bool = False
     tools: ToolOffer | None = None
     thinking: bool | int = False

@@ -8,7 +8,7 @@ placeholder for each text, and the texts are encoded apart, as text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gemma_structured.exceptions import InputError
@@ -71,8 +71,8 @@ class RenderedPrompt:
         fixed_length: How many of the first tokens do not depend on the last message.
     """
 
-    text: str
-    token_ids: tuple[int, ...]
+    text: str = field(repr=False)
+    token_ids: tuple[int, ...] = field(repr=False)
     fixed_length: int
 
 
