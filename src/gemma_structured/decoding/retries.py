@@ -7,7 +7,8 @@ from where the value began.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -152,10 +153,19 @@ class Retries:
             self._length += 1
         if is_whole and (fault := self._checker.finish()) is not None:
             return Refusal(self._length, fault.start, fault.root)
-        self.settled = max(
-            self.settled, min(self._checker.settled, self._length), self._length - REWIND_SPAN
-        )
+        self._settle()
         return None
+
+    def _settle(self) -> None:
+        """Let go of what stays: all but the values that are still judged, and what led to them."""
+        judged = min(self._checker.settled, self._length)
+        before = self._count_choices(judged)
+        led = self._choices[before - 1].position if before else 0
+        self.settled = max(self.settled, led, self._length - REWIND_SPAN)
+
+    def _count_choices(self, place: int) -> int:
+        """How many choices there were before a place."""
+        return bisect_left(self._choices, place, key=attrgetter("position"))
 
     def take_back(
         self,
@@ -179,23 +189,19 @@ class Retries:
         Returns:
             How many tokens stay; `None` if there is nothing to try, or nothing left to try with.
         """
-        places = [choice.position for choice in self._choices]
-        at = bisect_right(places, refusal.position) - 1
+        choices = self._choices
+        at = self._count_choices(refusal.position + 1) - 1
         floor = max(self.settled, refusal.root)
-        while self._left > 0 and at >= 0 and places[at] >= floor:
-            place = places[at]
-            first = min(bisect_left(places, max(refusal.start, self.settled, earliest)), at)
-            target = places[first]
-            if target < earliest and target != places[-1]:
+        while self._left > 0 and at >= 0 and choices[at].position >= floor:
+            place = choices[at].position
+            first = min(self._count_choices(max(refusal.start, self.settled, earliest)), at)
+            target = choices[first].position
+            if target < earliest and target != choices[-1].position:
                 return None
             last = tokens[place : place + 1] or self._end_ids
-            self._exclusions.exclude(tokens, self._choices[first : at + 1], last)
-            left = np.setdiff1d(
-                allowed_at(place),
-                banned(self._exclusions.after(tokens[:place])),
-                assume_unique=True,
-            )
-            if len(left):
+            self._exclusions.exclude(tokens, choices[first : at + 1], last)
+            excluded = banned(self._exclusions.after(tokens[:place]))
+            if not np.isin(allowed_at(place), excluded).all():
                 return self._go_back(target, len(tokens) - target)
             at -= 1
         return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from gemma_structured.schema.dialect import children
+from gemma_structured.schema.dialect import children, find_dialect
 from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.types import JsonValue
 
-__all__ = ["applied", "branches", "conjuncts", "member_schemas"]
+__all__ = ["applied", "branches", "changes_draft", "conjuncts", "member_schemas"]
 
 _SAY_NOTHING: Final = frozenset({"$defs", "definitions", "contentSchema"})
 
@@ -42,32 +42,37 @@ def applied(validator: Validator, dialect: Dialect) -> Iterator[tuple[str, Valid
 
 
 def conjuncts(validator: Validator, dialect: Dialect) -> list[Validator]:
-    """A schema and all those that must hold for the same value with it, through `$ref`."""
-    found = [validator]
-    for each in found:
-        if isinstance(each.schema, dict) and not _changes_draft(each):
-            found += [child for key, child in applied(each, dialect) if key in {"$ref", "allOf"}]
+    """A schema and those that must hold for the same value with it, through `$ref` and `allOf`.
+
+    A part in another draft is left out, and so are keywords that a `$ref` hides.
+    """
+    found: list[Validator] = []
+    pending = [validator]
+    while pending:
+        each = pending.pop()
+        schema = _object(each)
+        if changes_draft(each, dialect):
+            continue
+        if not ("$ref" in schema and dialect.ref_hides_siblings):
+            found.append(each)
+        pending += [child for key, child in applied(each, dialect) if key in {"$ref", "allOf"}]
     return found
 
 
-def branches(validator: Validator, dialect: Dialect) -> Iterator[list[Validator]]:
+def branches(conjunct: Validator, dialect: Dialect) -> Iterator[list[Validator]]:
     """The alternatives of a schema, one of which must hold: those of `anyOf`, and of `oneOf`."""
-    schema = _object(validator)
-    if _changes_draft(validator) or ("$ref" in schema and dialect.ref_hides_siblings):
-        return
+    schema = _object(conjunct)
     for keyword in ("anyOf", "oneOf"):
         options = schema.get(keyword)
         if isinstance(options, list) and options:
-            yield [_at(validator, option, dialect) for option in options]
+            yield [_at(conjunct, option, dialect) for option in options]
 
 
-def member_schemas(validator: Validator, step: str | int, dialect: Dialect) -> list[Validator]:
+def member_schemas(conjunct: Validator, step: str | int, dialect: Dialect) -> list[Validator]:
     """The schemas that a schema itself applies to one member of an object or array."""
-    schema = _object(validator)
-    if _changes_draft(validator) or ("$ref" in schema and dialect.ref_hides_siblings):
-        return []
+    schema = _object(conjunct)
     named = _items(schema, step) if isinstance(step, int) else _properties(schema, step)
-    return [_at(validator, each, dialect) for each in named if each is not True]
+    return [_at(conjunct, each, dialect) for each in named if each is not True]
 
 
 def _properties(schema: dict[str, JsonValue], name: str) -> list[JsonValue]:
@@ -109,6 +114,7 @@ def _object(validator: Validator) -> dict[str, JsonValue]:
     return schema if isinstance(schema, dict) else {}
 
 
-def _changes_draft(validator: Validator) -> bool:
+def changes_draft(validator: Validator, dialect: Dialect) -> bool:
     """Whether a part is of another draft: it is left to the check of the whole."""
-    return "$schema" in _object(validator)
+    named = _object(validator).get("$schema")
+    return named is not None and find_dialect(str(named)) is not dialect

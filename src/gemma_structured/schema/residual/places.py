@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from referencing.exceptions import Unresolvable
 
-from gemma_structured.schema.residual.applied import applied
+from gemma_structured.schema.residual.applied import applied, changes_draft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -77,12 +77,13 @@ class Places:
             if not isinstance(node, dict) or id(node) in self._kept:
                 continue
             self._kept[id(node)] = node
+            foreign = changes_draft(validator, dialect)
             for keyword, child in applied(validator, dialect):
                 target = id(child.schema)
                 self._parents[target].append(id(node))
                 if keyword in _IN_PLACE:
                     self._in_place[target].append(id(node))
-                elif keyword not in _MEMBERS or "$schema" in node:
+                elif keyword not in _MEMBERS or foreign:
                     self._whole[target].append(id(node))
                 pending.append(child)
 
