@@ -18,6 +18,7 @@ from gemma_structured.types import Issue
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from gemma_structured.schema.code import Code
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
 
@@ -39,7 +40,8 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
         context: Handed to Pydantic's validators as `info.context`.
 
     Returns:
-        The value; for a `JsonSchema` plain JSON, for a `Regex`, `Choice` or `Lark` the text.
+        The value; for a `JsonSchema` plain JSON, for a `Regex`, `Choice`, `Lark` or `Code` the
+        text.
 
     Raises:
         OutputValidationError: It is not that; `issues` holds everything that is wrong.
@@ -72,12 +74,12 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
     return output
 
 
-def _check_text(term: Regex | Choice | Lark, text: str) -> None:
+def _check_text(term: Regex | Choice | Lark | Code, text: str) -> None:
     try:
         text.encode()
-        if term.matches(text):
+        message = term.fault(text)
+        if message is None:
             return
-        message = term.expectation
     except UnicodeEncodeError:
         message = "holds half a surrogate pair"
     except MatchBudgetError:
