@@ -366,6 +366,22 @@ def test_the_cost_of_a_token_is_known_after_the_first_forward(
     assert session.nbytes == 0
 
 
+def test_experts_follow_the_width_of_a_forward(
+    model_for_law: Callable[[str], PreTrainedModel],
+) -> None:
+    """Many tokens are grouped by expert and few are not, with the same logits."""
+    model = copy.deepcopy(model_for_law("mixtral"))
+    session = TransformersSession(model, 200, switch_experts=True)
+    plain = TransformersSession(model_for_law("mixtral"), 200)
+    row, twin = session.open(), plain.open()
+    for ids, experts in (([5, 6, 7] * 30, "grouped_mm"), ([8], "batched_mm")):
+        logits = session.forward({row: ids})[row].full()
+        assert set(model.get_experts_implementation().values()) == {experts}
+        torch.testing.assert_close(
+            logits, plain.forward({twin: ids})[twin].full(), atol=1e-4, rtol=1e-4
+        )
+
+
 def test_a_foreign_snapshot_is_refused(model_for_law: Callable[[str], PreTrainedModel]) -> None:
     """A snapshot of another engine is a mistake of the caller's."""
     session = TransformersSession(model_for_law("mixtral"), 100)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime", "start"]
 
+_DEFAULT = {"grouped_mm"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
@@ -49,7 +51,9 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
         end_ids=loaded.end_ids,
         size=loaded.model.config.get_text_config(decoder=True).vocab_size,
     )
-    session = TransformersSession(loaded.model, loaded.context_length)
+    session = TransformersSession(
+        loaded.model, loaded.context_length, switch_experts=_experts_depend_on_width(loaded)
+    )
     prefixes = PrefixStore(options.prefix_cache_bytes)
 
     def has_room(newcomer: TokenSequence, running: list[TokenSequence]) -> bool:
@@ -76,3 +80,9 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
 
 def _drafts_pay(loaded: LoadedModel) -> bool:
     return loaded.device.type != "cpu" or not has_experts(loaded.model.config)
+
+
+def _experts_depend_on_width(loaded: LoadedModel) -> bool:
+    """On a GPU, unless the user chose another implementation than the default."""
+    chosen = set(loaded.model.get_experts_implementation().values())
+    return loaded.device.type == "cuda" and has_experts(loaded.model.config) and chosen <= _DEFAULT

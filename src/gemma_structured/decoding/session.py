@@ -14,6 +14,7 @@ import torch
 
 from gemma_structured.decoding.head import Head
 from gemma_structured.decoding.kv_cache import KVSnapshot, RaggedCache
+from gemma_structured.decoding.loaded_model import set_experts
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 __all__ = ["Logits", "Row", "Session", "Snapshot", "TransformersSession", "layer_windows"]
+
+_FEW_TOKENS = 64
+"""Up to so many tokens in a forward, experts are gathered a token rather than grouped."""
 
 Row = NewType("Row", int)
 """A handle to one sequence in a session."""
@@ -134,13 +138,19 @@ class TransformersSession:
     Args:
         model: A causal language model in evaluation mode, with `sdpa` or `eager` attention.
         context_length: The most tokens a row may have.
+        switch_experts: Compute a mixture of experts by `grouped_mm` for many tokens and by
+            `batched_mm` for few, as transformers' `generate` does on a GPU. On a CPU `grouped_mm`
+            is best throughout.
 
     Raises:
         LoadError: The model's attention cannot be masked by row.
     """
 
-    def __init__(self, model: PreTrainedModel, context_length: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, context_length: int, *, switch_experts: bool = False
+    ) -> None:
         self._model = model
+        self._switch_experts = switch_experts
         self._config = model.config.get_text_config(decoder=True)
         self._context_length = context_length
         self._cache = RaggedCache(layer_windows(self._config))
@@ -235,6 +245,9 @@ class TransformersSession:
         input_ids = torch.zeros(forward.rows, forward.width, dtype=torch.long)
         for i, chunk in enumerate(chunks):
             input_ids[i, : len(chunk)] = torch.as_tensor(chunk)
+        if self._switch_experts:
+            few = forward.rows * forward.width <= _FEW_TOKENS
+            set_experts(self._model, "batched_mm" if few else "grouped_mm")
         positions = self._last_positions(forward.counts, keep)
         states = self._head.run(
             positions.to(device),
