@@ -6,7 +6,7 @@ Patterns are ECMA-262 and matched in bounded time, multiples are exact, equality
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,6 +15,8 @@ from jsonschema import ValidationError
 from jsonschema.validators import extend
 from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
+from gemma_structured.schema.code import CODE_KEYWORD
+from gemma_structured.schema.code_parsers import code_fault, known_language
 from gemma_structured.schema.dialect import find_dialect
 from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
 from gemma_structured.schema.equality import EnumCache, instance_key
@@ -25,8 +27,6 @@ from gemma_structured.schema.terms import LARK_KEYWORD
 from gemma_structured.types import JsonValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jsonschema.protocols import Validator
 
     from gemma_structured.schema.dialect import Dialect
@@ -66,7 +66,7 @@ def validator_class(dialect: Dialect) -> type[Validator]:
     }
     known = dialect.validator_class.VALIDATORS
     used = {keyword: check for keyword, check in corrected.items() if keyword in known}
-    made: Any = extend(dialect.validator_class, used | {LARK_KEYWORD: _lark})  # type: ignore[no-untyped-call]
+    made: Any = extend(dialect.validator_class, used | _OURS)  # type: ignore[no-untyped-call]
     made.evolve = _evolve
     return cast("type[Validator]", made)
 
@@ -193,4 +193,12 @@ def _lark(_: Validator, source: object, instance: JsonValue, _schema: Schema) ->
         yield ValidationError("does not follow its Lark grammar")
 
 
+def _code(_: Validator, language: JsonValue, instance: JsonValue, _schema: Schema) -> Errors:
+    if not isinstance(instance, str):
+        return
+    if (fault := code_fault(known_language(language), instance)) is not None:
+        yield ValidationError(fault)
+
+
+_OURS: Final[dict[str, Callable[..., Errors]]] = {LARK_KEYWORD: _lark, CODE_KEYWORD: _code}
 _OPTIONS: Final = EnumCache()
