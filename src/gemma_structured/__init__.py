@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from gemma_structured.remote.retry import RetryPolicy
     from gemma_structured.remote.routing import ProviderRouting
     from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+    from gemma_structured.schema.code import Code
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
@@ -121,6 +122,7 @@ _HOMES = {
     "remote.retry": "RetryPolicy",
     "remote.routing": "ProviderRouting",
     "schema.bounds": "DEFAULT_BOUNDS Bounds",
+    "schema.code": "Code",
     "schema.json_schema": "JsonSchema",
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
@@ -153,6 +155,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "Choice",
+    "Code",
     "ContextLengthError",
     "Conversation",
     "ConversationStore",

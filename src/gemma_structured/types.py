@@ -113,6 +113,9 @@ class Usage:
         forced_tokens: Tokens that the grammar left no choice about (fast-forward).
         drafted_tokens: Tokens of the answer that a draft had guessed, and that took no forward of
             their own; part of those that were sampled or forced.
+        rewound_tokens: Tokens that were taken back since they completed a value that breaks a rule
+            which no mask can hold (`uniqueItems`, `not`), so that another one was tried; beside
+            those of the completion.
         reasoning_tokens: Tokens of the thought before the answer; part of the completion.
         forward_passes: Forward passes of a local model, the prefill's chunks included.
         requests: Requests to a remote model.
@@ -126,6 +129,7 @@ class Usage:
     sampled_tokens: int = 0
     forced_tokens: int = 0
     drafted_tokens: int = 0
+    rewound_tokens: int = 0
     reasoning_tokens: int = 0
     forward_passes: int = 0
     requests: int = 0

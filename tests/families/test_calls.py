@@ -18,6 +18,7 @@ from gemma_structured.tools import Tool, ToolOffer, tool
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 KEYS = st.text(string.ascii_letters + "_", min_size=1, max_size=4)
+FREE_KEYS = st.one_of(KEYS, TEXTS)
 
 
 def integers() -> st.SearchStrategy:
@@ -54,7 +55,7 @@ def containers(inner: st.SearchStrategy) -> st.SearchStrategy:
         )
     )
     maps = inner.flatmap(
-        lambda pair: st.sets(KEYS, max_size=3).map(
+        lambda pair: st.sets(FREE_KEYS, max_size=3).map(
             lambda keys: (
                 {"type": "object", "additionalProperties": pair[0]},
                 dict.fromkeys(sorted(keys), pair[1]),

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, cast
 from gemma_structured.exceptions import GrammarError
 from gemma_structured.families.bare_values import BARE_KEY, sorted_members
 from gemma_structured.families.call_format import members_of
-from gemma_structured.families.lark_rules import escaped, json_rule, literal, repeated
+from gemma_structured.families.lark_rules import escaped, json_rule, literal, repeated, without
 from gemma_structured.families.text_rules import pattern_part, text_terminal
+from gemma_structured.schema.ecma import EcmaRegex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -222,20 +223,31 @@ class BareRules:
 
     def _free_members(self, schema: Mapping[str, JsonValue], named: list[str]) -> str:
         """A member whose key is not listed; empty if there may be none."""
-        others = "".join(f" & ~/{escaped(key)}/" for key in named)
+        others = "".join(f" & ~/{escaped(key)}/" for key in named if key)
         options: list[str] = []
         patterns = schema.get("patternProperties")
-        keyed = patterns.items() if isinstance(patterns, dict) else ()
-        for pattern, value in keyed:
+        keyed = patterns if isinstance(patterns, dict) else {}
+        for pattern, value in keyed.items():
             if value is not False:
-                key = self._terminal(f"/{_FREE_KEY}/ & {pattern_part(pattern)}{others}")
-                options.append(f'{key} ":" {self._value(value)}')
+                empty = "" not in named and EcmaRegex.of(pattern).search("")
+                key = self._free_key(f" & {pattern_part(pattern)}{others}", empty=empty)
+                options.append(f"{key} {self._value(value)}")
         rest = schema.get("additionalProperties", True)
         if rest is not False:
-            others += "".join(f" & ~{pattern_part(pattern)}" for pattern, _ in keyed)
-            key = self._terminal(f"/{_FREE_KEY}/{others}")
-            options.append(f'{key} ":" {self._value(rest)}')
+            others += "".join(f" & ~{pattern_part(pattern)}" for pattern in keyed)
+            empty = "" not in named and not any(EcmaRegex.of(p).search("") for p in keyed)
+            key = self._free_key(others, empty=empty)
+            options.append(f"{key} {self._value(rest)}")
         return f"({' | '.join(options)})" if options else ""
+
+    def _free_key(self, restriction: str, *, empty: bool) -> str:
+        """A key that is not listed: bare, or between quotes where it cannot be bare."""
+        bare = self._terminal(f"/{_FREE_KEY}/{restriction}")
+        quoted = self._terminal(
+            f"/(?s:.){{1,128}}/ & ~/{_FREE_KEY}/{restriction}{without(self._quote_text)}"
+        )
+        between = f"{quoted}?" if empty else quoted
+        return f'({bare} | {self._quote} {between} {self._quote}) ":"'
 
 
 def _count(schema: Mapping[str, JsonValue], keyword: str, default: int) -> int:

@@ -127,6 +127,7 @@ class Grammar:
             GrammarError: A regular expression, choice or Lark grammar is empty.
         """
         from gemma_structured.schema.bounds import bound  # noqa: PLC0415
+        from gemma_structured.schema.code import CODE_KEYWORD, Code  # noqa: PLC0415
         from gemma_structured.schema.normalize import normalize  # noqa: PLC0415
         from gemma_structured.schema.terms import Choice, Lark, Regex  # noqa: PLC0415
 
@@ -137,6 +138,8 @@ class Grammar:
             return cls.choice(term.options), Report()
         if isinstance(term, Lark):
             return cls.lark(term.source), Report()
+        if isinstance(term, Code):
+            return cls.lark(term.lark.source), Report(residual=(("", CODE_KEYWORD),))
         bounded, applied = bound(term, bounds)
         normalized = normalize(bounded)
         report = Report(bounds=tuple(applied), residual=tuple(normalized.residual))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from gemma_structured.exceptions import InputError
 from gemma_structured.remote.errors import UnsupportedParameterError, WhitespaceFloodError
 from gemma_structured.remote.wire import OutputForm
+from gemma_structured.schema.code import Code
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.terms import Choice, Lark, Regex
 
@@ -75,6 +76,8 @@ def output_form(output_type: OutputType[Any], mode: StructuredMode) -> OutputFor
             kind, source = "choice", list(options)
         case Lark(source=grammar):
             kind, source = "grammar", grammar
+        case Code() as code:
+            kind, source = "grammar", code.lark.source
     if mode == "tools" and not _is_object(source):
         raise InputError(
             f"structured='tools' needs an output type that is an object, and {output_type.name} is "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from gemma_structured.schema.code import CODE_KEYWORD
 from gemma_structured.schema.evaluated import undeclared_keys
 from gemma_structured.schema.terms import LARK_KEYWORD
 from gemma_structured.schema.validator import UNDECIDED
@@ -98,6 +99,8 @@ def _words(error: ValidationError, keyword: str | None) -> tuple[str, str | None
         return f"cannot be checked in bounded time ({keyword})", None
     if keyword is None:
         return "is not allowed here", "nothing"
+    if keyword == CODE_KEYWORD:
+        return error.message, shown(limit)
     if keyword == "type":
         kinds = limit if isinstance(limit, list) else [limit]
         names = " or ".join(kind if isinstance(kind, str) else "another" for kind in kinds)

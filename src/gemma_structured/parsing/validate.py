@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pydantic import TypeAdapter
 
+    from gemma_structured.schema.code import Code
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
 
@@ -42,7 +43,8 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
         context: Handed to Pydantic's validators as `info.context`.
 
     Returns:
-        The value; for a `JsonSchema` plain JSON, for a `Regex`, `Choice` or `Lark` the text.
+        The value; for a `JsonSchema` plain JSON, for a `Regex`, `Choice`, `Lark` or `Code` the
+        text.
 
     Raises:
         OutputValidationError: It is not that; `issues` holds everything that is wrong.
@@ -88,12 +90,12 @@ def _refusal(schema: JsonSchema, text: str, issues: Sequence[Issue]) -> OutputVa
     return OutputValidationError(text=text, issues=told)
 
 
-def _check_text(term: Regex | Choice | Lark, text: str) -> None:
+def _check_text(term: Regex | Choice | Lark | Code, text: str) -> None:
     try:
         text.encode()
-        if term.matches(text):
+        message = term.fault(text)
+        if message is None:
             return
-        message = term.expectation
     except UnicodeEncodeError:
         message = "holds half a surrogate pair"
     except MatchBudgetError:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from gemma_structured.schema.code_parsers import LANGUAGE_FORMS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,6 +66,7 @@ def _own(schema: Mapping[str, JsonValue]) -> list[str]:
         for part in ("Length", "Items", "Properties")
         if schema.get(f"min{part}") == schema.get(f"max{part}") is not None
     }
+    notes += [form for name, form in LANGUAGE_FORMS.items() if schema.get("x-gemma-code") == name]
     for keyword, text in _CONSTRAINTS.items():
         value = schema.get(keyword)
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):

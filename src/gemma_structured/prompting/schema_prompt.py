@@ -21,6 +21,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.prompting.schema_notes import constraints, one_line
+from gemma_structured.schema.code import Code
+from gemma_structured.schema.code_parsers import LANGUAGE_FORMS
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.terms import Choice, Lark, Regex
 
@@ -47,6 +49,8 @@ def describe_output(output_type: OutputType[Any]) -> str:
             return f"Answer only with a text that matches the regular expression {pattern}"
         case Lark(source=source):
             return f"Answer only with a text that this grammar (Lark) derives:\n{source}"
+        case Code(language=language):
+            return f"Answer only with {LANGUAGE_FORMS[language]}, and nothing around it."
         case _:
             return ""
 

@@ -91,7 +91,8 @@ def inspect(output_type: Any, *, bounds: Bounds | None = DEFAULT_BOUNDS) -> Insp
     """Look at an output type the way a local model will enforce it. Nothing is loaded.
 
     Args:
-        output_type: What `generate` takes: a type, a `JsonSchema`, a `Regex`, `Choice` or `Lark`.
+        output_type: What `generate` takes: a type, a `JsonSchema`, a `Regex`, `Choice`,
+            `Lark` or `Code`.
         bounds: The bounds that are put on what has none; `None` for none.
 
     Raises:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from jsonschema.protocols import Validator
 
+    from gemma_structured.schema.code import Code
+
 __all__ = ["OutputType"]
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ class OutputType(Term[T], Generic[T]):
 
     def __init__(
         self,
-        term: JsonSchema | Regex | Choice | Lark,
+        term: JsonSchema | Regex | Choice | Lark | Code,
         *,
         name: str,
         adapter: TypeAdapter[T] | None = None,
@@ -67,8 +69,8 @@ class OutputType(Term[T], Generic[T]):
 
         Args:
             spec: A Python type (a Pydantic model, dataclass, TypedDict, NamedTuple, Enum, Literal,
-                union, container, scalar, `Annotated` of these), a `JsonSchema`, `Regex`, `Choice`
-                or `Lark`, a term of outlines, or an `OutputType`.
+                union, container, scalar, `Annotated` of these), a `JsonSchema`, `Regex`, `Choice`,
+                `Lark` or `Code`, a term of outlines, or an `OutputType`.
 
         Raises:
             SchemaError: It cannot be used; `path` says where in it.
@@ -87,7 +89,7 @@ class OutputType(Term[T], Generic[T]):
         return self._name
 
     @property
-    def term(self) -> JsonSchema | Regex | Choice | Lark:
+    def term(self) -> JsonSchema | Regex | Choice | Lark | Code:
         """What the text must be."""
         return self._term
 

@@ -1,14 +1,17 @@
-"""What users may give instead of a Python type: a regular expression, a choice, a Lark grammar."""
+"""What users may give instead of a Python type: a regular expression, a choice, a grammar."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from pydantic_core import core_schema
 from typing_extensions import TypeVar
 
 from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.code_parsers import LANGUAGE_FORMS, Language
 from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.lark_text import LarkText
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-__all__ = ["LARK_KEYWORD", "Choice", "Lark", "Regex", "Term"]
+__all__ = ["LARK_KEYWORD", "Choice", "Lark", "Regex", "Term", "TextTerm"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -29,16 +32,16 @@ LARK_KEYWORD = "x-gemma-lark"
 class Term(Generic[T_co]):
     r"""An output type that is not a Python type; `T_co` is what it yields.
 
-    The terms are `Regex`, `Choice` and `Lark`, whose output is the text itself, and `JsonSchema`,
-    whose output is a JSON value. The first three may also stand inside a type, as
+    The terms are `Regex`, `Choice`, `Lark` and `Code`, whose output is the text itself, and
+    `JsonSchema`, whose output is a JSON value. The first four may also stand inside a type, as
     `Annotated[str, gs.Regex(r"[A-Z]{2}\d+")]`.
     """
 
     __slots__ = ()
 
 
-class _TextTerm(Term[str]):
-    """What the three terms of text share: their place inside a Pydantic type."""
+class TextTerm(Term[str]):
+    """What the terms of text share: their place inside a Pydantic type."""
 
     __slots__ = ()
 
@@ -49,6 +52,14 @@ class _TextTerm(Term[str]):
             SchemaError: It cannot be told: see the term.
         """
         raise NotImplementedError
+
+    def fault(self, text: str) -> str | None:
+        """What is wrong with a text, in words that a model can act on; `None` for nothing.
+
+        Raises:
+            SchemaError: It cannot be told: see the term.
+        """
+        return None if self.matches(text) else self.expectation
 
     def _keywords(self) -> dict[str, Any]:
         """The same constraint on a string, in JSON Schema."""
@@ -71,8 +82,9 @@ class _TextTerm(Term[str]):
             )
 
         def check(value: object) -> object:
-            if not isinstance(value, str) or not self.matches(value):
-                raise ValueError(self.expectation)
+            fault = self.fault(value) if isinstance(value, str) else self.expectation
+            if fault is not None:
+                raise ValueError(fault)
             return value
 
         return core_schema.no_info_after_validator_function(check, schema)
@@ -88,7 +100,7 @@ class _TextTerm(Term[str]):
 
 
 @dataclass(frozen=True, slots=True)
-class Regex(_TextTerm):
+class Regex(TextTerm):
     r"""Text that matches a regular expression as a whole.
 
     Attributes:
@@ -122,7 +134,7 @@ class Regex(_TextTerm):
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class Choice(_TextTerm):
+class Choice(TextTerm):
     """One of several texts.
 
     Attributes:
@@ -164,7 +176,7 @@ class Choice(_TextTerm):
 
 
 @dataclass(frozen=True, slots=True)
-class Lark(_TextTerm):
+class Lark(TextTerm):
     """Text that a grammar derives.
 
     Attributes:
@@ -178,6 +190,25 @@ class Lark(_TextTerm):
     """
 
     source: str
+
+    @classmethod
+    def ready(cls, name: Language) -> Lark:
+        """A grammar that comes with the package.
+
+        Args:
+            name: `"sql"` for a query that reads, in the part of the standard that every engine has,
+                or `"python"` for an expression. The comments at the head of its `source` say what
+                is in it and what is not.
+
+        Raises:
+            SchemaError: There is none of that name.
+        """
+        if not isinstance(cast("object", name), str) or name not in LANGUAGE_FORMS:
+            raise SchemaError(
+                f"There is no ready grammar {name!r:.60}.",
+                hint=f"There are {', '.join(map(repr, LANGUAGE_FORMS))}.",
+            )
+        return cls(_ready_source(name))
 
     def __post_init__(self) -> None:
         """Refuse what does not compile."""
@@ -202,6 +233,12 @@ class Lark(_TextTerm):
     def expectation(self) -> str:
         """What is wrong with a text that does not match."""
         return "does not follow its Lark grammar"
+
+
+@cache
+def _ready_source(name: Language) -> str:
+    path = files("gemma_structured.schema") / "grammars" / f"{name}.lark"
+    return path.read_text(encoding="utf-8")
 
 
 def _refuse_surrogates(text: str) -> None:

@@ -10,6 +10,7 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError as CoreSchemaError
 
 from gemma_structured.exceptions import SchemaError
+from gemma_structured.schema.code import Code
 from gemma_structured.schema.finite import check_finite
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.outlines_types import from_outlines
@@ -32,13 +33,15 @@ _FAILURES = (
 )
 
 
-def read_term(spec: object) -> tuple[JsonSchema | Regex | Choice | Lark, str] | None:
+def read_term(spec: object) -> tuple[JsonSchema | Regex | Choice | Lark | Code, str] | None:
     """The term that was given, ours or outlines', with a name; `None` for a Python type.
 
     Raises:
         SchemaError: It cannot be used.
     """
-    term = spec if isinstance(spec, JsonSchema | Regex | Choice | Lark) else from_outlines(spec)
+    term = (
+        spec if isinstance(spec, JsonSchema | Regex | Choice | Lark | Code) else from_outlines(spec)
+    )
     if term is None:
         return None
     if isinstance(term, JsonSchema):

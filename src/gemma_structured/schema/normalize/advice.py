@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gemma_structured.schema.formats import format_checker
+from gemma_structured.schema.normalize.passes.marks import MARKS
 from gemma_structured.types import JsonValue, pointer
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def advise(schema: JsonSchema) -> tuple[Advice, ...]:
 def _messages(path: Path, node: dict[str, JsonValue], schema: JsonSchema) -> Iterator[str]:
     yield from _keywords(node, schema)
     types = node.get("type")
-    if types == "string" and _HELD.isdisjoint(node) and "x-gemma-lark" not in node:
+    if types == "string" and _HELD.isdisjoint(node) and MARKS.isdisjoint(node):
         yield "a string without a bound of its own: give it a maxLength that fits"
     if types == "array" and "maxItems" not in node:
         yield "an array without maxItems: give it one that fits"

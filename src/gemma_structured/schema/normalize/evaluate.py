@@ -186,6 +186,7 @@ _STRING: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "pattern": lambda _, n, v: matches(n["pattern"], v),
     "format": _format,
     "x-gemma-lark": _unknown,
+    "x-gemma-code": _unknown,
 }
 _ARRAY: Final[dict[str, Callable[[Evaluator, Node, Any], bool | None]]] = {
     "minItems": lambda _, n, v: len(v) >= n["minItems"],

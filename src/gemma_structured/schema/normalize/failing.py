@@ -153,6 +153,7 @@ FAILING: Final[dict[str, tuple[str, Callable[[Any, Node, Failure], Iterator[Node
     "maxLength": ("string", _more("minLength")),
     "format": ("string", _some),
     "x-gemma-lark": ("string", _some),
+    "x-gemma-code": ("string", _some),
     "minItems": ("array", _fewer("maxItems")),
     "maxItems": ("array", _more("minItems")),
     "uniqueItems": ("array", _unique_items),

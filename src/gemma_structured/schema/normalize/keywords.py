@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPANIONS", "Reading", "read_keyword"]
 
-COMPANIONS: Final = frozenset({"then", "else", "minContains", "maxContains", "x-gemma-lark"})
+COMPANIONS: Final = frozenset(
+    {"then", "else", "minContains", "maxContains", "x-gemma-lark", "x-gemma-code"}
+)
 """Keywords that belong to another, or to this package, so that no draft's validator lists them."""
 
 _ONE: Final = frozenset(

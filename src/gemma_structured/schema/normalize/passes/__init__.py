@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gemma_structured.schema.normalize.passes.conditionals import conditionals
 from gemma_structured.schema.normalize.passes.dependents import dependents
-from gemma_structured.schema.normalize.passes.marks import marks
+from gemma_structured.schema.normalize.passes.marks import MARKS, marks
 from gemma_structured.schema.normalize.passes.negation import negation
 from gemma_structured.schema.normalize.passes.one_of import one_of
 from gemma_structured.schema.normalize.passes.unevaluated import unevaluated
@@ -22,6 +22,6 @@ NODE_PASSES: Final[tuple[tuple[frozenset[str], NodePass], ...]] = (
     (frozenset({"dependentRequired", "dependentSchemas"}), dependents),
     (frozenset({"oneOf"}), one_of),
     (frozenset({"not"}), negation),
-    (frozenset({"x-gemma-lark"}), marks),
+    (MARKS, marks),
 )
 """By the keywords that they take out, in the order in which they run."""
