@@ -62,6 +62,10 @@ class ResidualFollower:
         """Whether the value at a path, which is being written, is looked at when it closes."""
         return self._goal(path[:-1]).checks(path[-1]) if path else self._checks_root
 
+    def must_differ(self, path: Path) -> bool:
+        """Whether the value at a path, which has just closed, may equal no other in its array."""
+        return bool(path) and self._goal(path[:-1]).must_differ(path[-1])
+
     def close(self, path: Path, value: JsonValue, *, known: bool = False) -> bool:
         """A value is complete; say whether it can stand.
 

@@ -161,6 +161,15 @@ class Goal:
             for each in self.conjuncts
         )
 
+    def must_differ(self, step: Step) -> bool:
+        """Whether a member may equal no other one: an item of an array of unique items."""
+        if any(each.unique and isinstance(step, int) for each in self.conjuncts):
+            return True
+        return any(
+            bool(options) and all(each.must_differ(step) for each in options)
+            for options in (_fitting(each, step) for each in self.choices)
+        )
+
     def close(
         self, step: Step, value: JsonValue, *, entirely: bool = False, known: bool = False
     ) -> bool:
@@ -191,9 +200,13 @@ class Goal:
         applied = [member for each in self.conjuncts for member in each.members(step)]
         goal = Goal.of(applied, self.places, self.dialect, entirely=entirely)
         for options in self.choices:
-            fitting = [each for each in options if all(c.fits(step) for c in each.conjuncts)]
-            below = [each.member(step, entirely=True) for each in fitting]
+            below = [each.member(step, entirely=True) for each in _fitting(options, step)]
             if any(each.is_concerned for each in below) and not any(e.says_nothing for e in below):
                 goal.choices.append(below)
                 goal.is_concerned = True
         return goal
+
+
+def _fitting(options: list[Goal], step: Step) -> list[Goal]:
+    """The alternatives that are of a container with such a member."""
+    return [each for each in options if all(c.fits(step) for c in each.conjuncts)]
