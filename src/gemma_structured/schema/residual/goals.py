@@ -7,10 +7,11 @@ when none is left, that member cannot stand.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gemma_structured.schema.equality import instance_key
 from gemma_structured.schema.residual.applied import branches, conjuncts, member_schemas
+from gemma_structured.schema.residual.places import MAX_BRANCHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +26,6 @@ __all__ = ["Goal", "Step", "holds"]
 
 Step = str | int
 """A key of an object, or an index of an array."""
-
-_MAX_BRANCHES: Final = 64
-"""More alternatives than these are not followed; the value that they are of is checked whole."""
 
 
 def holds(validator: Validator, value: JsonValue) -> bool:
@@ -139,7 +137,7 @@ class Goal:
 
     def _add_choices(self, validator: Validator) -> None:
         for options in branches(validator, self.dialect):
-            if len(options) > _MAX_BRANCHES:
+            if len(options) > MAX_BRANCHES:
                 continue
             if any(self.places.below(schema_of(option)) for option in options):
                 self.choices.append(
