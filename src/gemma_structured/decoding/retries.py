@@ -46,6 +46,11 @@ class Fault(Protocol):
         """Where the whole begins that it is part of."""
         ...
 
+    @property
+    def alike(self) -> Sequence[tuple[int, int]]:
+        """The first and last piece of each earlier value that could not stand there either."""
+        ...
+
 
 class ValueChecker(Protocol):
     """Judges an answer while it comes, one piece of text a token, some of them empty."""
@@ -73,13 +78,11 @@ class Refusal(NamedTuple):
 
     Attributes:
         position: The token's place in the answer; the answer's length if it is its end.
-        start: Where the value begins.
-        root: Where the whole begins that it is part of.
+        fault: Where the value begins, and the whole that it is part of.
     """
 
     position: int
-    start: int
-    root: int
+    fault: Fault
 
 
 class Retries:
@@ -116,6 +119,8 @@ class Retries:
         excluded = banned(self._exclusions.after(prefix))
         self._probability = 1.0
         self._allowed = allowed[~np.isin(allowed, excluded)] if excluded else allowed
+        if not len(self._allowed):  # it was not known yet that this place leads nowhere
+            self._allowed = allowed
         return self._allowed
 
     def choose(self, sampler: Sampler, logits: Tensor, prefix: Sequence[int]) -> int:
@@ -149,10 +154,10 @@ class Retries:
         for piece in pieces:
             fault = self._checker.read(piece)
             if fault is not None:
-                return Refusal(self._length, fault.start, fault.root)
+                return Refusal(self._length, fault)
             self._length += 1
         if is_whole and (fault := self._checker.finish()) is not None:
-            return Refusal(self._length, fault.start, fault.root)
+            return Refusal(self._length, fault)
         self._settle()
         return None
 
@@ -191,10 +196,12 @@ class Retries:
         """
         choices = self._choices
         at = self._count_choices(refusal.position + 1) - 1
-        floor = max(self.settled, refusal.root)
+        floor = max(self.settled, refusal.fault.root)
+        start = refusal.fault.start
+        self._exclude_alike(tokens, start, refusal.fault.alike)
         while self._left > 0 and at >= 0 and choices[at].position >= floor:
             place = choices[at].position
-            first = min(self._count_choices(max(refusal.start, self.settled, earliest)), at)
+            first = min(self._count_choices(max(start, self.settled, earliest)), at)
             target = choices[first].position
             if target < earliest and target != choices[-1].position:
                 return None
@@ -205,6 +212,19 @@ class Retries:
                 return self._go_back(target, len(tokens) - target)
             at -= 1
         return None
+
+    def _exclude_alike(
+        self, tokens: Sequence[int], start: int, alike: Sequence[tuple[int, int]]
+    ) -> None:
+        """Exclude earlier values where another must differ from them, before they are tried."""
+        for first, end in alike:
+            choices = self._choices[self._count_choices(first) : self._count_choices(end + 1)]
+            if not choices or tokens[first] != tokens[start]:
+                continue  # it begins with another token, so that its path is not known there
+            last = choices[-1].position
+            moved = [Choice(c.position - first + start, c.probability) for c in choices]
+            path = [*tokens[:start], *tokens[first : last + 1]]
+            self._exclusions.exclude(path, moved, path[-1:])
 
     def _go_back(self, target: int, count: int) -> int | None:
         if count > self._tokens_left:

@@ -21,10 +21,13 @@ class Fault(NamedTuple):
     Attributes:
         start: The number of the piece in which it begins.
         root: The number of the piece in which the whole begins that it is part of.
+        alike: The first and the last piece of each earlier value that could not stand there either,
+            since all of them must differ.
     """
 
     start: int
     root: int
+    alike: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class CheckedValue:
         self._root = 0
         self._seen = 0
         self._open: dict[Path, _Open] = {}
+        self._items: dict[Path, list[tuple[int, int]]] = {}
 
     def look(self, number: int, *, known: bool = False) -> Fault | None:
         """Judge what a piece has closed, once the parser has read it.
@@ -66,8 +70,14 @@ class CheckedValue:
             path, value = events[self._seen]
             self._seen += 1
             begun = self._open.pop(path, None)
+            start = number if begun is None else begun.start
             if not self._follower.close(path, value, known=known):
-                return Fault(number if begun is None else begun.start, self._root)
+                differ = self._follower.must_differ(path)
+                alike = self._items.get(path[:-1], []) if differ else []
+                return Fault(start, self._root, tuple(alike))
+            if path and isinstance(path[-1], int):
+                self._items.setdefault(path[:-1], []).append((start, number))
+            self._items.pop(path, None)
         for path in self.parser.open_paths:
             if path not in self._open:
                 self._open[path] = _Open(number, self._follower.is_checked(path))

@@ -56,11 +56,15 @@ class ResidualFollower:
         self._root = checks.root
         self._checks_root = checks.places.here(schema_of(checks.root))
         goal = Goal.of([checks.root], checks.places, checks.dialect)
-        self._open: list[tuple[Path, Goal]] = [((), goal)]
+        self._goals: dict[Path, Goal] = {(): goal}
 
     def is_checked(self, path: Path) -> bool:
         """Whether the value at a path, which is being written, is looked at when it closes."""
         return self._goal(path[:-1]).checks(path[-1]) if path else self._checks_root
+
+    def must_differ(self, path: Path) -> bool:
+        """Whether the value at a path, which has just closed, may equal no other in its array."""
+        return bool(path) and self._goal(path[:-1]).must_differ(path[-1])
 
     def close(self, path: Path, value: JsonValue, *, known: bool = False) -> bool:
         """A value is complete; say whether it can stand.
@@ -72,15 +76,16 @@ class ResidualFollower:
                 compared with is noted.
         """
         if path:
+            self._goals.pop(path, None)
             return self._goal(path[:-1]).close(path[-1], value, known=known)
         return known or not self._checks_root or holds(self._root, value)
 
     def _goal(self, path: Path) -> Goal:
         """What must hold of the container at a path, which is open."""
-        while self._open[-1][0] != path[: len(self._open[-1][0])]:
-            self._open.pop()
-        while len(self._open[-1][0]) < len(path):
-            above, goal = self._open[-1]
-            step = path[len(above)]
-            self._open.append(((*above, step), goal.member(step)))
-        return self._open[-1][1]
+        known = len(path)
+        while path[:known] not in self._goals:
+            known -= 1
+        goal = self._goals[path[:known]]
+        for length in range(known + 1, len(path) + 1):
+            goal = self._goals[path[:length]] = goal.member(path[length - 1])
+        return goal

@@ -7,10 +7,11 @@ when none is left, that member cannot stand.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gemma_structured.schema.equality import instance_key
 from gemma_structured.schema.residual.applied import branches, conjuncts, member_schemas
+from gemma_structured.schema.residual.places import MAX_BRANCHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +26,6 @@ __all__ = ["Goal", "Step", "holds"]
 
 Step = str | int
 """A key of an object, or an index of an array."""
-
-_MAX_BRANCHES: Final = 64
-"""More alternatives than these are not followed; the value that they are of is checked whole."""
 
 
 def holds(validator: Validator, value: JsonValue) -> bool:
@@ -139,7 +137,7 @@ class Goal:
 
     def _add_choices(self, validator: Validator) -> None:
         for options in branches(validator, self.dialect):
-            if len(options) > _MAX_BRANCHES:
+            if len(options) > MAX_BRANCHES:
                 continue
             if any(self.places.below(schema_of(option)) for option in options):
                 self.choices.append(
@@ -159,6 +157,15 @@ class Goal:
             (each.unique and isinstance(step, int))
             or any(self.places.here(schema_of(member)) for member in each.members(step))
             for each in self.conjuncts
+        )
+
+    def must_differ(self, step: Step) -> bool:
+        """Whether a member may equal no other one: an item of an array of unique items."""
+        if any(each.unique and isinstance(step, int) for each in self.conjuncts):
+            return True
+        return any(
+            bool(options) and all(each.must_differ(step) for each in options)
+            for options in (_fitting(each, step) for each in self.choices)
         )
 
     def close(
@@ -191,9 +198,13 @@ class Goal:
         applied = [member for each in self.conjuncts for member in each.members(step)]
         goal = Goal.of(applied, self.places, self.dialect, entirely=entirely)
         for options in self.choices:
-            fitting = [each for each in options if all(c.fits(step) for c in each.conjuncts)]
-            below = [each.member(step, entirely=True) for each in fitting]
+            below = [each.member(step, entirely=True) for each in _fitting(options, step)]
             if any(each.is_concerned for each in below) and not any(e.says_nothing for e in below):
                 goal.choices.append(below)
                 goal.is_concerned = True
         return goal
+
+
+def _fitting(options: list[Goal], step: Step) -> list[Goal]:
+    """The alternatives that are of a container with such a member."""
+    return [each for each in options if all(c.fits(step) for c in each.conjuncts)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.dialect import Dialect
     from gemma_structured.types import JsonValue
 
-__all__ = ["Places"]
+__all__ = ["MAX_BRANCHES", "Places"]
 
 _MEMBERS: Final = frozenset(
     {
@@ -30,14 +30,19 @@ _MEMBERS: Final = frozenset(
     }
 )
 _IN_PLACE: Final = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
+_FOLLOWED: Final = _MEMBERS | _IN_PLACE
 _DYNAMIC: Final = ("$dynamicRef", "$recursiveRef")
+
+MAX_BRANCHES: Final = 64
+"""More alternatives than these are not followed; the value that they are of is checked whole."""
 
 
 class Places:
     """Which subschemas have something to check, of a value itself or of one in it.
 
     A keyword that speaks of the members of its value in a way that only the whole decides
-    (`contains`, `not`, `if`) has to be checked at that value, as have those below it.
+    (`contains`, `not`, `if`) has to be checked at that value, as have those below it. `uniqueItems`
+    is checked item by item, and the value need not be waited for.
 
     Args:
         root: The validator of the whole schema.
@@ -53,12 +58,14 @@ class Places:
         self._whole: dict[int, list[int]] = defaultdict(list)
         self._parents: dict[int, list[int]] = defaultdict(list)
         self._draw(root, dialect)
-        holders = self._find(root, residual)
-        self._everywhere = holders is None
-        sources = {*(holders or ()), *self._dynamic()}
-        self._below = _spread(sources, self._parents)
-        whole = {parent for child in self._below for parent in self._whole[child]}
-        self._here = _spread(sources | whole, self._in_place)
+        found = self._find(root, residual)
+        self._everywhere = found is None
+        keywords = found or {}
+        dynamic = self._dynamic()
+        self._below = _spread({*keywords, *dynamic}, self._parents)
+        here = {holder for holder, held in keywords.items() if held != {"uniqueItems"}} | dynamic
+        here |= {parent for child in self._below for parent in self._whole[child]}
+        self._here = _spread(here, self._in_place)
 
     def here(self, schema: JsonValue) -> bool:
         """Whether a value that a schema applies to is to be checked against it once it closes."""
@@ -81,9 +88,9 @@ class Places:
             for keyword, child in applied(validator, dialect):
                 target = id(child.schema)
                 self._parents[target].append(id(node))
-                if keyword in _IN_PLACE:
+                if keyword in _IN_PLACE and not foreign:
                     self._in_place[target].append(id(node))
-                elif keyword not in _MEMBERS or foreign:
+                if foreign or keyword not in _FOLLOWED or _count(node, keyword) > MAX_BRANCHES:
                     self._whole[target].append(id(node))
                 pending.append(child)
 
@@ -95,15 +102,23 @@ class Places:
             if isinstance(node, dict) and any(keyword in node for keyword in _DYNAMIC)
         }
 
-    def _find(self, root: Validator, residual: Iterable[tuple[str, str]]) -> set[int] | None:
-        """The subschemas that hold residual keywords; `None` if one is not found."""
-        found: set[int] = set()
-        for pointer, _ in residual:
+    def _find(
+        self, root: Validator, residual: Iterable[tuple[str, str]]
+    ) -> dict[int, set[str]] | None:
+        """The subschemas that hold residual keywords, and which; `None` if one is not found."""
+        found: dict[int, set[str]] = {}
+        for pointer, keyword in residual:
             node = _look_up(root, pointer)
             if id(node) not in self._kept:
                 return None
-            found.add(id(node))
+            found.setdefault(id(node), set()).add(keyword)
         return found
+
+
+def _count(node: dict[str, JsonValue], keyword: str) -> int:
+    """How many alternatives a keyword has."""
+    options = node.get(keyword) if keyword in {"anyOf", "oneOf"} else None
+    return len(options) if isinstance(options, list) else 0
 
 
 def _look_up(root: Validator, pointer: str) -> JsonValue:
