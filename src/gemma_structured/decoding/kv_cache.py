@@ -10,14 +10,14 @@ place; a forward sees views of them. What lies past a row's length is masked, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,17 +36,39 @@ class KVSnapshot:
     Attributes:
         length: Tokens that they stand for.
         bases: By window: the position of the first token that is kept.
+        windows: The window of each layer.
         layers: One pair of `[heads, kept, head_dim]` a layer, or `None` for a layer without cache.
     """
 
     length: int
     bases: dict[int | None, int]
+    windows: tuple[int | None, ...]
     layers: tuple[tuple[Tensor, Tensor] | None, ...]
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
         return sum(t.nbytes for pair in self.layers if pair is not None for t in pair)
+
+    @property
+    def rewindable(self) -> int:
+        """How many of its last tokens can be left out without losing what a window needs."""
+        return _rewindable(self.length, self.bases)
+
+    def rewound(self, count: int) -> KVSnapshot:
+        """The snapshot that many tokens earlier: views of the same tensors.
+
+        Raises:
+            ValueError: More than `rewindable` says.
+        """
+        _check_rewind(count, self.rewindable)
+        length = self.length - count
+        layers = tuple(
+            None if pair is None else (pair[0][:, :kept], pair[1][:, :kept])
+            for pair, window in zip(self.layers, self.windows, strict=True)
+            for kept in (length - self.bases[window],)
+        )
+        return replace(self, length=length, layers=layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +168,14 @@ class RaggedCache(Cache):
         return KVSnapshot(
             length=length,
             bases=bases,
+            windows=tuple(layer.window for layer in self._layers),
             layers=tuple(layer.read(slot, length - bases[layer.window]) for layer in self._layers),
         )
 
     def rewindable(self, slot: int) -> int:
         """How many tokens can be taken back without losing what a window needs."""
-        length = self.lengths[slot]
-        return min(
-            length if base == 0 or window is None else max(0, length - (window - 1) - base)
-            for window, bases in self.bases.items()
-            for base in (bases[slot],)
-        )
+        bases = {window: bases[slot] for window, bases in self.bases.items()}
+        return _rewindable(self.lengths[slot], bases)
 
     def rewind(self, slot: int, count: int) -> None:
         """Take back a row's last tokens.
@@ -164,10 +183,7 @@ class RaggedCache(Cache):
         Raises:
             ValueError: More than `rewindable` says.
         """
-        if not 0 <= count <= self.rewindable(slot):
-            raise ValueError(
-                f"Cannot rewind {count} tokens: at most {self.rewindable(slot)} are kept."
-            )
+        _check_rewind(count, self.rewindable(slot))
         self.lengths[slot] -= count
 
     @torch.inference_mode()
@@ -264,6 +280,19 @@ class RaggedCache(Cache):
             if layer.window == window:
                 layer.shift(slot, used - keep, used)
         self.bases[window][slot] += used - keep
+
+
+def _rewindable(length: int, bases: Mapping[int | None, int]) -> int:
+    """How many tokens of a row can be taken back, given the first one kept for each window."""
+    return min(
+        length if base == 0 or window is None else max(0, length - (window - 1) - base)
+        for window, base in bases.items()
+    )
+
+
+def _check_rewind(count: int, most: int) -> None:
+    if not 0 <= count <= most:
+        raise ValueError(f"Cannot rewind {count} tokens: at most {most} are kept.")
 
 
 class _RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ grammar forced after it, and choose one more.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,17 +73,22 @@ class DecodeLoop:
                 self._advance(row, each, logits[row])
 
     def end(self, sequence: TokenSequence) -> None:
-        """Close a sequence's row and free its cache."""
-        if sequence.row is not None:
-            self._session.close(sequence.row)
-            sequence.row = None
+        """Close a sequence's row and free its cache; keep the state of one that is to go on."""
+        if sequence.row is None:
+            return
+        if sequence.keep_answer and sequence.finish_reason is not None and sequence.error is None:
+            with suppress(RuntimeError):  # too little memory to keep it fails no answer
+                self._keep(sequence.row, sequence)
+        self._session.close(sequence.row)
+        sequence.row = None
 
     def _schedule(self, sequence: TokenSequence, room: int) -> _Scheduled:
-        """The next tokens to forward; a chunk ends where the prompt's fixed part ends."""
+        """The next tokens to forward; a chunk ends where a prefix ends that is to be kept."""
         count = self._prefill_chunk
-        to_boundary = sequence.fixed_length - self._session.length(_row_of(sequence))
-        if 0 < to_boundary < count:
-            count = to_boundary
+        if not sequence.begins_with_fixed_part:
+            to_boundary = sequence.fixed_length - self._session.length(_row_of(sequence))
+            if 0 < to_boundary < count:
+                count = to_boundary
         chunk = sequence.take(count)
         try:
             return _Scheduled(sequence, chunk, sequence.draft(room))
@@ -91,10 +97,22 @@ class DecodeLoop:
             return _Scheduled(sequence, chunk, [])
 
     def _keep_prefix(self, row: Row, sequence: TokenSequence) -> None:
+        """Keep what later prompts begin with: the fixed part, and a conversation's prompt.
+
+        A conversation's state at the end of its answer is kept too, and usually covers its prompt;
+        not where a window has moved on so far that the answer cannot be rewound.
+        """
         length = self._session.length(row)
-        fixed_ids = sequence.prompt_ids[: sequence.fixed_length]
-        if length == sequence.fixed_length > 0 and fixed_ids not in self._prefixes:
-            self._prefixes.add(fixed_ids, self._session.snapshot(row))
+        ends_fixed_part = length == sequence.fixed_length and not sequence.begins_with_fixed_part
+        ends_prompt = sequence.keep_answer and length == len(sequence.prompt_ids)
+        if ends_fixed_part or (ends_prompt and self._session.rewindable(row) < length):
+            self._keep(row, sequence)
+
+    def _keep(self, row: Row, sequence: TokenSequence) -> None:
+        """Keep a row's state under its tokens."""
+        token_ids = (*sequence.prompt_ids, *sequence.output_ids)[: self._session.length(row)]
+        if self._prefixes.wants(token_ids):
+            self._prefixes.add(token_ids, self._session.snapshot(row))
 
     def _advance(self, row: Row, scheduled: _Scheduled, logits: Logits) -> None:
         """Choose tokens for as long as the draft has forwarded them; rewind what does not stay.

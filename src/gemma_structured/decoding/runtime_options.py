@@ -24,7 +24,8 @@ class RuntimeOptions:
         max_waiting: The most requests that wait beyond that; `None` for no limit.
         kv_cache_bytes: The most memory that the KV caches of running requests may take together.
             One request alone is always let in.
-        prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts.
+        prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
+            earlier turns of conversations; 0 keeps none.
         drafts: Whether to guess the next tokens from the document and verify them in one forward:
             `"auto"` does where that pays, which is not with a mixture of experts on a CPU (its cost
             follows the number of experts that are hit). The outputs are the same.

@@ -32,6 +32,9 @@ __all__ = ["TokenSequence"]
 _TAIL = 32
 """Characters of the answer that a draft is looked up by."""
 
+_SHARE_LEFT = 8
+"""A conversation's fixed part is kept again only if more than one part in so many was computed."""
+
 
 class TokenSequence:
     """A prompt that is being answered.
@@ -47,6 +50,8 @@ class TokenSequence:
         sampler: Chooses among the allowed tokens; the sequence owns it.
         max_tokens: The most tokens that the answer may have, forced ones included.
         fixed_length: How many of the prompt's first tokens are the same for many prompts.
+        keep_answer: Whether a later prompt is likely to begin with this one and its answer, as the
+            next turn of a conversation does.
         drafts: Guesses at what comes next, where guessing pays.
         thought: Counts the tokens of a thought before the answer, and ends it in time.
         checker: Judges values by what the mask cannot hold; those that cannot stand are tried
@@ -65,6 +70,7 @@ class TokenSequence:
         *,
         max_tokens: int,
         fixed_length: int = 0,
+        keep_answer: bool = False,
         drafts: PromptLookup | None = None,
         thought: Thought | None = None,
         checker: ValueChecker | None = None,
@@ -74,6 +80,7 @@ class TokenSequence:
     ) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.fixed_length = fixed_length
+        self.keep_answer = keep_answer
         self.matcher = matcher
         self.sampler = sampler
         self.max_tokens = max_tokens
@@ -113,6 +120,12 @@ class TokenSequence:
     def reading_prompt(self) -> bool:
         """Whether it has not chosen a token yet."""
         return self._first_token is None
+
+    @property
+    def begins_with_fixed_part(self) -> bool:
+        """Whether the row began with the fixed part, or a conversation's with all but its end."""
+        missing = self.fixed_length - self.cached_tokens
+        return missing <= (self.fixed_length // _SHARE_LEFT if self.keep_answer else 0)
 
     @property
     def max_length(self) -> int:

@@ -45,6 +45,19 @@ class Snapshot(Protocol):
         """Memory that it holds."""
         ...
 
+    @property
+    def rewindable(self) -> int:
+        """How many of its last tokens `rewound` can leave out."""
+        ...
+
+    def rewound(self, count: int) -> Snapshot:
+        """The state that many tokens earlier; it may share this one's memory.
+
+        Raises:
+            ValueError: More than `rewindable` says.
+        """
+        ...
+
 
 class Logits(Protocol):
     """The logits of one row's last tokens, computed when they are asked for."""

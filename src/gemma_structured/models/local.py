@@ -76,7 +76,8 @@ class LocalModel(Model):
         max_waiting: The most requests that wait beyond that before `ModelBusyError`; `None` for
             no limit.
         kv_cache_bytes: The most memory for the KV caches of running requests together.
-        prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts.
+        prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
+            earlier turns of conversations; 0 keeps none.
         drafts: Whether to guess the next tokens from the document and verify them in one forward:
             `"auto"` does where that pays. The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
@@ -336,6 +337,7 @@ class LocalResponder:
             Sampler(self._task.sampling),
             max_tokens=min(wanted, room),
             fixed_length=prompt.fixed_length,
+            keep_answer=not isinstance(request.input, str),
             drafts=_drafts(request, runtime),
             thought=plan.thought() if plan is not None else None,
             checker=self._checker(plan),

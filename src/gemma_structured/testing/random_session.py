@@ -137,6 +137,13 @@ class _Tokens:
     def nbytes(self) -> int:
         return len(self.tokens) * _BYTES_PER_TOKEN
 
+    @property
+    def rewindable(self) -> int:
+        return len(self.tokens)
+
+    def rewound(self, count: int) -> _Tokens:
+        return _Tokens(self.tokens[: len(self.tokens) - count])
+
 
 class _Windows:
     """The logits at some positions, each a window into the table."""
