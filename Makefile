@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+SDKS   := .venv-sdks
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports docs docs-serve wheel bench ci clean
+.PHONY: help demo test test-sdks lint format types imports docs docs-serve wheel bench bench-remote ci clean
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,9 @@ demo: $(READY) ## Extract typed objects from real documents with the embedded mo
 
 test: $(READY) ## Run the tests (ARGS='tests/parsing -k partial' for some of them)
 	$(BIN)/pytest --ignore=tests/docs $(ARGS)
+
+test-sdks: $(READY) $(SDKS)/.ready ## Let the official SDKs talk to the server for tests
+	OPENROUTER_SDK_PYTHON=$(SDKS)/bin/python $(BIN)/pytest tests/testing/test_openrouter_server.py
 
 lint: $(READY) ## Check style and format
 	$(BIN)/ruff check .
@@ -46,11 +50,20 @@ wheel: $(READY) ## Build the wheel, and try it in a new environment without torc
 bench: $(READY) ## Time our decode loop against outlines on the embedded model
 	$(BIN)/python benchmarks/decode.py $(ARGS)
 
+bench-remote: $(READY) $(SDKS)/.ready ## Fault matrix, overhead and 1,000 calls at once of the remote path
+	$(BIN)/python benchmarks/remote.py --rivals $(SDKS)/bin/python $(ARGS)
+
 ci: ## Everything that a change has to pass
 	.ci/run
 
 clean: ## Remove what was built, .venv too
-	rm -rf $(VENV) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SDKS) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# Other SDKs, in an environment of their own: they are no dependencies.
+$(SDKS)/.ready: benchmarks/sdks.txt
+	@test -x $(SDKS)/bin/python || $(PYTHON) -m venv $(SDKS)
+	@$(SDKS)/bin/python -m pip install --quiet --requirement benchmarks/sdks.txt
+	@touch $@
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -154,9 +154,9 @@ class Ours:
     def compile(self, schema: Any) -> Compiled:
         """Rewrite and compile a schema."""
         try:
-            parsed = JsonSchema(schema, registry=self._registry)
+            parsed = JsonSchema(schema, registry=self._registry, formats=self._formats)
             start = time.perf_counter()
-            normalized = normalize(parsed, formats=self._formats)
+            normalized = normalize(parsed)
             rewritten = time.perf_counter()
             compiled = self._backend.compile(
                 Grammar.json_schema(normalized.schema), self._vocabulary

@@ -1,7 +1,7 @@
 """What the remote path costs and withstands: one command, no network beyond the loopback.
 
 ```
-python benchmarks/remote.py [--rivals PYTHON]
+make bench-remote    # or: python benchmarks/remote.py [--rivals PYTHON]
 ```
 
 It prints the fault matrix, the overhead of a call against bare httpx (and, given an interpreter

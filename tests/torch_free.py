@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-LOCAL = ("torch", "transformers", "llguidance", "numpy", "outlines", "outlines_core", "safetensors")
+LOCAL = (
+    "torch",
+    "transformers",
+    "llguidance",
+    "numpy",
+    "outlines",
+    "outlines_core",
+    "safetensors",
+    "opentelemetry",
+)
 
 
 class Blocker:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         TransportError,
     )
     from gemma_structured.generator import Generator
+    from gemma_structured.images import Image
     from gemma_structured.messages import (
         AssistantMessage,
         SystemMessage,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
     from gemma_structured.streaming import AsyncStream, Stream
+    from gemma_structured.telemetry import observe
     from gemma_structured.tools import Tool, ToolContext, ToolOffer, tool
     from gemma_structured.tools.mcp import MCPTools
     from gemma_structured.turns import Turn
@@ -108,6 +110,7 @@ _HOMES = {
         "TokenRejectedError ToolError ToolRetry ToolTimeoutError TransportError"
     ),
     "generator": "Generator",
+    "images": "Image",
     "messages": ("AssistantMessage SystemMessage ToolCall ToolMessage ToolReturn UserMessage"),
     "models.base": "Model",
     "models.fallback": "FallbackModel",
@@ -124,6 +127,7 @@ _HOMES = {
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
     "streaming": "AsyncStream Stream",
+    "telemetry": "observe",
     "tools": "Tool ToolContext ToolOffer tool",
     "tools.mcp": "MCPTools",
     "turns": "Turn",
@@ -163,6 +167,7 @@ __all__ = [
     "GenerationCancelledError",
     "Generator",
     "GrammarError",
+    "Image",
     "IncompleteOutputError",
     "InputError",
     "InsufficientCreditsError",
@@ -210,6 +215,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "observe",
     "tool",
 ]
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 from gemma_structured.exceptions import InputError
+from gemma_structured.images import Image
 from gemma_structured.messages import (
     AssistantMessage,
     SystemMessage,
@@ -76,9 +77,9 @@ class Conversation(Sequence["Message"]):
         """The conversation with more messages at its end."""
         return Conversation(*self.messages, *messages)
 
-    def user(self, *texts: str) -> Conversation:
-        """The conversation with what the user says next."""
-        return self.add(UserMessage(*texts))
+    def user(self, *parts: str | Image) -> Conversation:
+        """The conversation with what the user says, and shows, next."""
+        return self.add(UserMessage(*parts))
 
     @property
     def pending_calls(self) -> tuple[ToolCall, ...]:
@@ -129,11 +130,12 @@ class Conversation(Sequence["Message"]):
                 del units[first]
 
     def to_json(self) -> str:
-        """The conversation as JSON, with a version."""
-        written = [{"role": _ROLES[type(each)], **asdict(each)} for each in self.messages]
-        for message in written:
-            for call in message.get("tool_calls", ()):
-                del call["typed"]
+        """The conversation as JSON, with a version. Images are in it; their files are read.
+
+        Raises:
+            InputError: An image's file cannot be read, or is no picture.
+        """
+        written = [_write_message(message) for message in self.messages]
         return json.dumps({"version": VERSION, "messages": written}, ensure_ascii=False)
 
     @classmethod
@@ -250,12 +252,34 @@ def _first_exchange(units: list[list[Message]]) -> int:
     return starts[1] if len(starts) > 1 else 0
 
 
+def _write_message(message: Message) -> dict[str, Any]:
+    role = {"role": _ROLES[type(message)]}
+    if isinstance(message, UserMessage):
+        return {**role, "texts": list(map(_write_part, message.parts))}
+    written = {**role, **asdict(message)}
+    for call in written.get("tool_calls", ()):
+        del call["typed"]
+    return written
+
+
+def _write_part(part: str | Image) -> object:
+    return {"image": part.url} if isinstance(part, Image) else part
+
+
+def _read_part(written: object) -> str | Image:
+    """A text or an image; never a file's path, which whoever wrote the JSON could choose."""
+    if not isinstance(written, dict):
+        return _text(written)
+    url = _text(cast("dict[str, object]", written)["image"])
+    return Image.from_data_url(url) if url.startswith("data:") else Image(url)
+
+
 def _read_message(written: dict[str, Any]) -> Message:
     match written["role"]:
         case "system":
             return SystemMessage(_text(written["text"]))
         case "user":
-            return UserMessage(*map(_text, written["texts"]))
+            return UserMessage(*map(_read_part, written["texts"]))
         case "assistant":
             calls = tuple(
                 ToolCall(_text(each["name"]), dict(each["written"]), _text(each["id"]))

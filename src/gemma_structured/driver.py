@@ -11,9 +11,9 @@ from gemma_structured.schema.free_text import FREE_TEXT
 from gemma_structured.types import Cancellation, Deadline, SamplingParams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Generator, Sequence
 
-    from gemma_structured.messages import Input
+    from gemma_structured.messages import Input, Message
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.tools import ToolOffer
     from gemma_structured.types import Example, Issue, ModelDelta, ModelResponse
@@ -48,13 +48,13 @@ class Task(Generic[T]):
 
     output_type: OutputType[T]
     instruction: str | None = None
-    examples: tuple[Example[T], ...] = ()
+    examples: tuple[Example[T], ...] = field(default=(), repr=False)
     bounds: Bounds | None = DEFAULT_BOUNDS
     sampling: SamplingParams = field(default_factory=SamplingParams)
     max_tokens: int | None = None
     max_attempts: int = 3
     timeout: float | None = None
-    context: object = None
+    context: object = field(default=None, repr=False)
     local_only: bool = False
     tools: ToolOffer | None = None
     thinking: bool | int = False
@@ -102,7 +102,7 @@ class ModelRequest:
         cancellation: Looked at between steps.
     """
 
-    input: Input
+    input: Input = field(repr=False)
     issues: tuple[Issue, ...] = ()
     attempt: int = 1
     max_tokens: int | None = None
@@ -148,6 +148,10 @@ class Responder(Protocol):
 
     def prompt(self, request: ModelRequest) -> str:
         """The prompt as it will be sent, control tokens and all."""
+        ...
+
+    def messages(self, request: ModelRequest) -> Sequence[Message]:
+        """The prompt as the messages that it is made of."""
         ...
 
     def count_tokens(self, request: ModelRequest) -> int:

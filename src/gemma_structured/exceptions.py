@@ -323,7 +323,7 @@ class OutputValidationError(GemmaStructuredError):
     @property
     def message(self) -> str:
         """What is wrong with the last attempt, and how many there were."""
-        shown = [f"{i.pointer or '(root)'}: {i.message}" for i in self.issues[:_SHOWN_ISSUES]]
+        shown = [f"{i.where}: {i.message}" for i in self.issues[:_SHOWN_ISSUES]]
         more = len(self.issues) - len(shown)
         tries = f" after {len(self.attempts)} attempts" if len(self.attempts) > 1 else ""
         rest = f" (and {more} more)" if more else ""

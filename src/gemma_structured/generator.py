@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
 from gemma_structured.driver import ModelRequest
 from gemma_structured.exceptions import GemmaStructuredError, InputError
+from gemma_structured.observability import bind
 from gemma_structured.reask import ask
 from gemma_structured.streaming import AsyncStream, Stream
 from gemma_structured.types import Cancellation, Deadline
@@ -35,7 +37,7 @@ class Generator(Generic[T]):
 
     def __init__(self, driver: Driver, task: Task[T]) -> None:
         self.task = task
-        self._responder = driver.bind(task)
+        self._responder = bind(driver, task)
 
     def __repr__(self) -> str:
         return f"Generator({self._responder.model_name!r}, {self.task.output_type.name})"
@@ -138,9 +140,13 @@ class Generator(Generic[T]):
             except GemmaStructuredError as error:
                 return outcomes.keep(error)
 
+        def call_in_context(document: Input) -> Result[T] | GemmaStructuredError:
+            return context.copy().run(call, document)  # a context is entered once at a time
+
+        context = contextvars.copy_context()  # the threads' spans belong to the caller's
         with ThreadPoolExecutor(self._width(concurrency)) as pool:
             try:
-                results = list(pool.map(call, documents))
+                results = list(pool.map(call_in_context, documents))
             finally:  # before the pool waits for what still runs
                 outcomes.cancellation.cancel()
         return outcomes.check(results)

@@ -7,6 +7,8 @@ import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from gemma_structured.images import Image
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -36,16 +38,26 @@ class SystemMessage:
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What the user says.
+    """What the user says, and shows.
 
     Several texts are joined by a blank line; they are kept apart so that the first ones tokenise
-    (and are cached) alike whatever follows.
+    (and are cached) alike whatever follows. Images go to remote models that take them.
     """
 
-    texts: tuple[str, ...]
+    parts: tuple[str | Image, ...]
 
-    def __init__(self, *texts: str) -> None:
-        object.__setattr__(self, "texts", texts)
+    def __init__(self, *parts: str | Image) -> None:
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts, in order."""
+        return tuple(part for part in self.parts if not isinstance(part, Image))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """The images, in order."""
+        return tuple(part for part in self.parts if isinstance(part, Image))
 
     @property
     def text(self) -> str:

@@ -18,6 +18,7 @@ from gemma_structured.exceptions import (
     IncompleteOutputError,
     OutputValidationError,
 )
+from gemma_structured.observability import log_reask
 from gemma_structured.parsing.repair import Extracted, extract_json, extract_text
 from gemma_structured.parsing.validate import validate
 from gemma_structured.types import Attempt, ModelResponse, Result
@@ -78,6 +79,7 @@ def ask(
             error.attempts = tuple(attempts)
             if len(attempts) >= task.max_attempts or not _worth_asking_again(task, response):
                 raise
+            log_reask(response.model_name, len(attempts), error)
             request = _next(request, response, error)
         else:
             attempts.append(_attempt(response, repaired=answer.repaired))
@@ -123,7 +125,9 @@ def _next(
     again = replace(request, attempt=request.attempt + 1)
     if isinstance(error, OutputValidationError):
         return replace(again, issues=error.issues)
-    return replace(again, max_tokens=2 * max(response.usage.completion_tokens, 1))
+    # A server may say nothing of the tokens, or count fewer than it could have written.
+    had = max(response.usage.completion_tokens, response.max_tokens or 1)
+    return replace(again, max_tokens=2 * had)
 
 
 def _attempt(

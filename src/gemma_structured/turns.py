@@ -17,6 +17,7 @@ from gemma_structured.exceptions import (
     TransportError,
 )
 from gemma_structured.messages import AssistantMessage
+from gemma_structured.observability import bind, log_reask
 from gemma_structured.parsing.repair import extract_json
 from gemma_structured.parsing.validate import validate
 from gemma_structured.types import Attempt, Cancellation, Deadline, ModelResponse
@@ -101,6 +102,7 @@ def ask_turn(
             error.attempts = tuple(attempts)
             if request.attempt >= task.max_attempts:
                 raise
+            log_reask("The model", request.attempt, error)
             request = replace(request, attempt=request.attempt + 1, issues=error.issues)
             continue
         except GemmaStructuredError as error:
@@ -113,6 +115,7 @@ def ask_turn(
             error.attempts = tuple(attempts)
             if isinstance(error, IncompleteOutputError) or len(attempts) >= task.max_attempts:
                 raise
+            log_reask(response.model_name, len(attempts), error)
             request = replace(request, attempt=request.attempt + 1, issues=error.issues)
         else:
             attempts.append(_attempt(response, None))
@@ -164,7 +167,7 @@ class TurnTaker(Generic[T]):
 
     def __init__(self, driver: Driver, task: Task[T]) -> None:
         self.task = task
-        self._responder = driver.bind(task)
+        self._responder = bind(driver, task)
 
     def __call__(self, conversation: Input, cancellation: Cancellation | None = None) -> Turn[T]:
         """Take one turn; see `ask_turn` for what it raises."""

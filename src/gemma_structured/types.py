@@ -113,6 +113,9 @@ class Usage:
         forced_tokens: Tokens that the grammar left no choice about (fast-forward).
         drafted_tokens: Tokens of the answer that a draft had guessed, and that took no forward of
             their own; part of those that were sampled or forced.
+        rewound_tokens: Tokens that were taken back since they completed a value that breaks a rule
+            which no mask can hold (`uniqueItems`, `not`), so that another one was tried; beside
+            those of the completion.
         reasoning_tokens: Tokens of the thought before the answer; part of the completion.
         forward_passes: Forward passes of a local model, the prefill's chunks included.
         requests: Requests to a remote model.
@@ -126,6 +129,7 @@ class Usage:
     sampled_tokens: int = 0
     forced_tokens: int = 0
     drafted_tokens: int = 0
+    rewound_tokens: int = 0
     reasoning_tokens: int = 0
     forward_passes: int = 0
     requests: int = 0
@@ -161,7 +165,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One thing that is wrong with an output.
+    """One thing that is wrong with an output. Its `repr` shows nothing that the model wrote.
 
     Attributes:
         path: Keys and indexes from the root of the output.
@@ -170,6 +174,7 @@ class Issue:
         expected: What was expected instead, where that can be said.
         keyword: The JSON Schema keyword, or Pydantic's error type.
         source: Which check found it.
+        undeclared: Keys in the path that the output type does not name: the model chose them.
     """
 
     path: tuple[str | int, ...] = ()
@@ -178,19 +183,28 @@ class Issue:
     expected: str | None = None
     keyword: str | None = None
     source: Literal["syntax", "json_schema", "pydantic", "grammar"] = "json_schema"
+    undeclared: frozenset[str] = frozenset()
 
     @property
     def pointer(self) -> str:
         """The path as a JSON Pointer."""
         return pointer(self.path)
 
+    @property
+    def where(self) -> str:
+        """The path fit to be shown, without the keys that the model chose."""
+        return pointer(["…" if key in self.undeclared else key for key in self.path]) or "(root)"
+
+    def __repr__(self) -> str:
+        return f"Issue({self.where}: {self.message}, keyword={self.keyword!r})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One answer of a model, kept whether it was right or not."""
+    """One answer of a model, kept whether it was right or not. Its `repr` leaves out the text."""
 
     model_name: str
-    text: str
+    text: str = field(repr=False)
     finish_reason: FinishReason | None
     usage: Usage
     issues: tuple[Issue, ...] = ()
@@ -228,16 +242,18 @@ class ModelResponse:
         tool_calls: What the model asks to be called, not validated yet.
         constrained: Whether a grammar held the text, so that repair would hide a bug.
         report: What the grammar enforces and what it leaves to validation.
+        max_tokens: How many tokens it could have, where that is known.
     """
 
-    text: str
+    text: str = field(repr=False)
     finish_reason: FinishReason | None
     usage: Usage
     model_name: str
-    thinking: str | None = None
-    tool_calls: tuple[ToolCall, ...] = ()
+    thinking: str | None = field(default=None, repr=False)
+    tool_calls: tuple[ToolCall, ...] = field(default=(), repr=False)
     constrained: bool = False
     report: Report = field(default_factory=Report)
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +36,7 @@ class CommandLine:
         self.folder = folder
         self.model = ScriptedModel(lambda request: {"name": str(request.input), "age": 1})
         patch.chdir(folder)
-        patch.setattr(app_module, "build_model", lambda _name: self.model)
+        patch.setattr(app_module, "build_model", lambda *_names: self.model)
         (folder / "person.json").write_text(json.dumps(SCHEMA))
 
     def answer_with(self, answer: Callable[..., object]) -> None:
@@ -62,3 +66,32 @@ class CommandLine:
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """A command line in an empty folder."""
     return CommandLine(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def terminal() -> Callable[..., tuple[int, str]]:
+    """Runs Python code with arguments on a terminal; gives its exit code and all that it shows."""
+
+    def run(code: str, *args: str) -> tuple[int, str]:
+        controller, end = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *args],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env={**os.environ, "COLUMNS": "120", "TERM": "xterm", "NO_COLOR": "1"},
+        )
+        os.close(end)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(controller, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not piece:
+                break
+            seen += piece
+        os.close(controller)
+        return process.wait(timeout=30), seen.decode()
+
+    return run

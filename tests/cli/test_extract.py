@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -267,7 +265,7 @@ def answer(request):
     time.sleep(0.05)
     return {"name": request.input, "age": 1}
 
-app.build_model = lambda name: ScriptedModel(answer)
+app.build_model = lambda *names: ScriptedModel(answer)
 sys.exit(app.run())
 """
 
@@ -341,24 +339,11 @@ def test_a_closed_pipe_ends_quietly(cli) -> None:
     assert b"Traceback" not in said
 
 
-def test_people_see_a_table(cli) -> None:
+def test_people_see_a_table(cli, terminal) -> None:
     """On a terminal, objects are a table with a column a field, and long work has a bar."""
     files = cli.write(a="Ada", b="Bob")
-    controller, terminal = pty.openpty()
-    process = start(*files, stdin=terminal, stdout=terminal, stderr=terminal)
-    os.close(terminal)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(controller, 4096)
-        except OSError:
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(controller)
-    assert process.wait(timeout=30) == 0
-    text = seen.decode()
+    code, text = terminal(SLOW, "extract", "-m", "x", "-s", "person.json", *files)
+    assert code == 0
     for word in ("document", "name", "age", "a.txt", "Ada", "Bob", "2 extracted"):
         assert word in text
     assert "{" not in text

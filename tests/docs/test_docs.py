@@ -58,7 +58,7 @@ def test_commands_in_the_documentation_exist() -> None:
 
     helps = {
         name: CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).stdout
-        for name in ("extract", "schema", "demo")
+        for name in ("extract", "schema", "models", "demo")
     }
     for page in PAGES:
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL):

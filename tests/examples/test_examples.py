@@ -20,6 +20,7 @@ PRINTED = {
     "tested_without_a_model": "",
     "agent_with_tools": "calls weight_of",
     "agent_that_survives": "190",
+    "fallback_and_images": "because LoadError",
 }
 
 

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -173,9 +174,11 @@ def test_a_re_ask_sends_the_errors_alone(fake, make):
 
 
 def test_a_cut_answer_gets_more_room(fake, make):
-    """Not the same question with the same room; unless the user set it."""
-    fake.script(Answer(text='{"number":', finish_reason="length"))
-    assert make().generate("doc", Invoice).output == A1
+    """Not the same question with the same room, whatever is said of the tokens; unless it was set."""
+    cut = Answer(text='{"number":', finish_reason="length")
+    fake.script(cut, replace(cut, usage=None))
+    assert make(max_tokens=100).generate("doc", Invoice).output == A1
+    assert [request.body["max_tokens"] for request in fake.requests] == [100, 200, 400]
     assert "wrong" not in fake.requests[1].body["messages"][1]["content"]
     fake.script(Answer(text='{"number":', finish_reason="length"))
     with pytest.raises(gs.IncompleteOutputError) as caught:

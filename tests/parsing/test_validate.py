@@ -495,3 +495,42 @@ def test_dumped_examples_validate(value):
     """What `dump` writes is read back as the value."""
     output_type = OutputType.of(Cat | Dog)
     assert validate(output_type, output_type.dump(value)) == value
+
+
+class Patients(BaseModel):
+    """Names are keys here, and a validator quotes what it does not like."""
+
+    ages: dict[str, int]
+    city: str = ""
+    ward: str = ""
+
+    @field_validator("city")
+    @classmethod
+    def _is_known(cls, city: str) -> str:
+        if city:
+            raise ValueError(f"{city} is no city of ours")
+        return city
+
+    @model_validator(mode="after")
+    def _has_ward(self) -> Patients:
+        if self.ward:
+            raise ValueError(f"nobody lies in {self.ward}")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('{"ages":{"Jane Doe":"old"}}', "/ages/…"),
+        ('{"ages":{"Jane Doe":1},"Jane Doe":[]}', "(root)"),
+        ('{"ages":{},"city":"Jane Doe"}', "/city"),
+        ('{"ages":{},"ward":"Jane Doe"}', "(root)"),
+        ('{"ages":{"Jane Doe":1,"Jane Doe":2}}', "/ages"),
+    ],
+)
+def test_neither_keys_nor_quotations_are_shown(text, where):
+    """Keys that the model chose and texts that validators quote are in no message and no repr."""
+    with pytest.raises(OutputValidationError) as caught:
+        validate(OutputType.of(Patients), text)
+    assert where in str(caught.value)
+    assert "Jane" not in str(caught.value) + repr(caught.value.issues)

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemma_structured.exceptions import SchemaError
+from gemma_structured.exceptions import InputError, OutputValidationError, SchemaError
+from gemma_structured.parsing.validate import validate
 from gemma_structured.schema import JsonSchema
+from gemma_structured.schema.bounds import Bounds, bound
+from gemma_structured.schema.output_type import OutputType
 
 TREE = {
     "title": "Tree",
@@ -304,3 +307,19 @@ def test_any_value_is_a_schema_or_a_schema_error(value):
     except SchemaError:
         return
     assert JsonSchema(json.loads(schema.canonical)) == schema
+
+
+def test_formats_are_asserted_or_annotations():
+    """What a schema says of its formats holds in the mask, in the bounds and in validation."""
+    schema = {"type": "string", "format": "date"}
+    asserted, annotated = JsonSchema(schema), JsonSchema(schema, formats="annotation")
+    assert (asserted.formats, annotated.formats) == ("assertion", "annotation")
+    assert asserted != annotated
+    assert annotated.transform(lambda _, node: node) == annotated
+    with pytest.raises(OutputValidationError, match="format"):
+        validate(OutputType.of(asserted), '"soon"')
+    assert validate(OutputType.of(annotated), '"soon"') == "soon"
+    assert bound(asserted, Bounds())[1] == ()
+    assert bound(annotated, Bounds())[1] == (("", "maxLength", 4096),)
+    with pytest.raises(InputError, match="annotation"):
+        JsonSchema(schema, formats="maybe")

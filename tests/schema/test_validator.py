@@ -127,3 +127,18 @@ def test_recursive_references_of_2019():
     }
     assert valid(schema, {"b": {"a": 1}})
     assert not valid(schema, {"b": {"c": 1}})
+
+
+def test_a_reference_to_a_root_with_its_draft_keeps_the_corrections():
+    """Below it, patterns are still ECMA-262 and matched in bounded time, by that draft's rules."""
+    draft_7 = "http://json-schema.org/draft-07/schema#"
+    properties = {"child": {"$ref": "#"}, "text": {"type": "string", "pattern": "^(a+)+$"}}
+    schema = {"$schema": draft_7, "properties": properties}
+    started = time.process_time()
+    assert not valid(schema, {"child": {"child": {"text": "a" * 60 + "b"}}})
+    assert not valid(schema, {"child": {"text": "a\n"}})
+    assert valid(schema, {"child": {"text": "aa"}})
+    assert time.process_time() - started < 2
+    other = {"$schema": "http://json-schema.org/draft-04/schema#", "const": 1, "format": "date"}
+    assert valid({"$schema": draft_7, "properties": {"a": other}}, {"a": 2})
+    assert not valid({"$schema": draft_7, "properties": {"a": other}}, {"a": "soon"})

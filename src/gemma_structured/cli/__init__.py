@@ -1,4 +1,4 @@
-"""The command line: `gemma-structured extract`, `schema` and `demo`."""
+"""The command line: `gemma-structured extract`, `schema`, `models` and `demo`."""
 
 from __future__ import annotations
 

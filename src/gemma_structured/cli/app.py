@@ -12,7 +12,8 @@ from gemma_structured.cli.demo import demo
 from gemma_structured.cli.documents import STDIN, list_sources, read_examples
 from gemma_structured.cli.exit_codes import EXIT_CODES_HELP, ExitCode
 from gemma_structured.cli.extract import Files, extract
-from gemma_structured.cli.models import MODEL_HELP, build_model
+from gemma_structured.cli.list_models import list_models
+from gemma_structured.cli.models import MODEL_HELP, Budget, Fallbacks, build_model
 from gemma_structured.cli.output_types import from_reference, from_schema_file, from_type
 from gemma_structured.cli.reporting import Debug, out, reported
 from gemma_structured.cli.show_schema import examine_schema, show_schema
@@ -70,6 +71,8 @@ def extract_command(
     model: Annotated[
         str, typer.Option("--model", "-m", help=MODEL_HELP, envvar="GEMMA_STRUCTURED_MODEL")
     ],
+    fallback: Fallbacks = None,
+    budget: Budget = None,
     type_: Annotated[
         str | None, typer.Option("--type", "-t", help="A Python type, as app.models:Invoice.")
     ] = None,
@@ -128,7 +131,7 @@ def extract_command(
     paths = list_sources(documents or [], files_from)
 
     def load() -> Generator[Any]:
-        return build_model(model).compile(
+        return build_model(model, fallback or (), budget).compile(
             output_type,
             instruction=instruction,
             examples=shots,
@@ -197,7 +200,26 @@ def demo_command(
     ] = None,
     *,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL_HELP)] = "embedded",
+    fallback: Fallbacks = None,
+    budget: Budget = None,
     debug: Debug = False,  # noqa: ARG001 - `reported` reads it
 ) -> ExitCode:
     """Extract typed objects from the documents that come with this package."""
-    return demo(lambda: build_model(model), names or [])
+    return demo(lambda: build_model(model, fallback or (), budget), names or [])
+
+
+@app.command("models", epilog=EXIT_CODES_HELP)
+@reported
+def models_command(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORDS]...", help="Only names that hold all of them."),
+    ] = None,
+    *,
+    debug: Debug = False,  # noqa: ARG001 - `reported` reads it
+) -> ExitCode:
+    """List OpenRouter's models: what they cost, and what they support.
+
+    A table for people, JSON Lines into a pipe. Any of them can be given as --model openrouter:NAME.
+    """
+    return list_models(words or [])

@@ -7,6 +7,7 @@ import enum
 from gemma_structured.exceptions import (
     AuthenticationError,
     BudgetExceededError,
+    FallbackError,
     GemmaStructuredError,
     GrammarError,
     InsufficientCreditsError,
@@ -37,6 +38,10 @@ EXIT_CODES_HELP = (
 
 def ends_everything(error: GemmaStructuredError) -> bool:
     """Whether no other document would fare better."""
+    if isinstance(error, FallbackError):
+        return all(
+            isinstance(cause, ModelError) and ends_everything(cause) for cause in error.exceptions
+        )
     return isinstance(
         error,
         LoadError

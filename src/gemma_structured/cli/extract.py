@@ -16,7 +16,11 @@ from gemma_structured.cli.extraction import extract_each
 from gemma_structured.cli.records import RecordFile
 from gemma_structured.cli.reporting import err, out, say, warn
 from gemma_structured.cli.tables import object_table
-from gemma_structured.exceptions import OutputValidationError
+from gemma_structured.exceptions import (
+    GemmaStructuredError,
+    ModelError,
+    OutputValidationError,
+)
 from gemma_structured.types import Usage
 
 if TYPE_CHECKING:
@@ -94,6 +98,9 @@ def extract(
         run = _Run(output_type, files, stack, total=len(paths))
         try:
             asyncio.run(run.drain(load(), paths, concurrency))
+        except GemmaStructuredError as error:
+            run.tally.usage += _spent(error)
+            raise
         finally:
             run.summarize()
         return ExitCode.DOCUMENTS_FAILED if run.tally.failed else ExitCode.OK
@@ -140,7 +147,7 @@ class _Run:
         """Tell people how it went; the table, if that is what they see."""
         if self._rows:
             out().print(object_table(self._rows))
-        if self._total > 1 or self.tally.failed:
+        if self._total > 1 or self.tally.failed or self.tally.usage.cost is not None:
             say(str(self.tally))
 
     def _take(self, outcome: Outcome) -> None:
@@ -163,6 +170,8 @@ class _Run:
             "attempts": len(result.attempts),
             "usage": _usage(result.usage),
         }
+        if result.skipped:
+            record["skipped"] = [_cause(error) for error in result.skipped]
         if self._output is not None:
             self._output.write(record)
         elif sys.stdout.isatty():
@@ -172,6 +181,8 @@ class _Run:
 
     def _take_failure(self, outcome: Outcome) -> None:
         error = outcome.error
+        spent = _spent(error)
+        self.tally.usage += spent
         if self._errors is None:
             warn(f"{outcome.path}: {error}")
             return
@@ -181,8 +192,9 @@ class _Run:
                 **_identity(outcome),
                 "error": type(error).__name__,
                 "message": str(error),
-                "issues": [{"path": each.pointer, "message": each.message} for each in issues],
+                "issues": [{"path": each.where, "message": each.message} for each in issues],
                 "attempts": len(error.attempts) if error is not None else 0,
+                "usage": _usage(spent),
             }
         )
 
@@ -202,6 +214,17 @@ def _progress(*, shown: bool) -> Progress:
 def _identity(outcome: Outcome) -> Record:
     document = outcome.document
     return {"path": outcome.path, "sha256": document.sha256 if document is not None else None}
+
+
+def _spent(error: GemmaStructuredError | None) -> Usage:
+    """What the attempts before an error cost."""
+    return sum((each.usage for each in error.attempts), Usage()) if error is not None else Usage()
+
+
+def _cause(error: GemmaStructuredError) -> Record:
+    """Why a model did not answer."""
+    name = error.model_name if isinstance(error, ModelError) else None
+    return {"model": name, "error": type(error).__name__, "message": str(error)}
 
 
 def _plain(output_type: OutputType[Any], value: Any) -> JsonValue:

@@ -115,19 +115,25 @@ class DecodeLoop:
             self._prefixes.add(token_ids, self._session.snapshot(row))
 
     def _advance(self, row: Row, scheduled: _Scheduled, logits: Logits) -> None:
-        """Choose tokens for as long as the draft has forwarded them; rewind what is left of it."""
+        """Choose tokens for as long as the draft has forwarded them; rewind what does not stay.
+
+        That is what is left of the draft, and the tokens of a value that cannot stand.
+        """
         sequence, draft = scheduled.sequence, scheduled.draft
+        earliest = self._session.length(row) - self._session.rewindable(row)
         confirmed = 0
         try:
             while not sequence.pending and not sequence.finished:
-                sequence.accept(self._choose(sequence, logits, confirmed))
-                confirmed += sequence.confirm(draft[confirmed:])
+                token_id = self._choose(sequence, logits, confirmed)
+                if sequence.accept(token_id, earliest=earliest):
+                    confirmed += sequence.confirm(draft[confirmed:])
         except Exception as error:  # noqa: BLE001 - it is this sequence's alone
             sequence.fail(explain(error))
             return  # its row is closed as it is, so that the cache clears all of it
         if sequence.drafts is not None:
             sequence.drafts.learn(len(draft), confirmed)
-        self._session.rewind(row, len(draft) - confirmed)
+        if not sequence.finished:
+            self._session.rewind(row, self._session.length(row) - sequence.row_length)
 
     @staticmethod
     def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
@@ -135,7 +141,7 @@ class DecodeLoop:
         allowed = torch.from_numpy(sequence.allowed_ids())
         if len(allowed) == 1:
             return int(allowed[0])
-        return int(allowed[sequence.sampler.choose(logits.at(position, allowed))])
+        return int(allowed[sequence.choose(logits.at(position, allowed))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from gemma_structured.decoding.answer_text import AnswerText
+from gemma_structured.decoding.retries import Retries
 from gemma_structured.exceptions import GenerationCancelledError, GrammarError
 from gemma_structured.grammar import bitmask
 from gemma_structured.types import Cancellation, Deadline, Usage
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from gemma_structured.decoding.draft import PromptLookup
+    from gemma_structured.decoding.retries import Refusal, ValueChecker
     from gemma_structured.decoding.sampler import Sampler
     from gemma_structured.decoding.session import Row
     from gemma_structured.decoding.thought import Thought
@@ -50,6 +54,8 @@ class TokenSequence:
             next turn of a conversation does.
         drafts: Guesses at what comes next, where guessing pays.
         thought: Counts the tokens of a thought before the answer, and ends it in time.
+        checker: Judges values by what the mask cannot hold; those that cannot stand are tried
+            again. The sequence owns it.
         show_control: Whether control tokens are in the text, by name.
         deadline: When to give up.
         cancellation: Looked at between steps.
@@ -67,6 +73,7 @@ class TokenSequence:
         keep_answer: bool = False,
         drafts: PromptLookup | None = None,
         thought: Thought | None = None,
+        checker: ValueChecker | None = None,
         show_control: bool = False,
         deadline: Deadline | None = None,
         cancellation: Cancellation | None = None,
@@ -90,12 +97,14 @@ class TokenSequence:
         self._vocabulary = vocabulary
         self._end_ids = frozenset(vocabulary.end_ids)
         self._thought = thought
-        self._decoder = vocabulary.decoder(show_control=show_control)
-        self._bitmask = bitmask.allocate(1, vocabulary.size)[0]
-        self._text: list[str] = []
-        self._taken = 0
-        self._sampled_tokens = 0
+        self._text = AnswerText(vocabulary, show_control=show_control)
+        self._bitmask = bitmask.allocate_row(vocabulary.size)
+        self._retries: Retries | None = None
+        if checker is not None:
+            self._retries = Retries(checker, vocabulary.end_ids, max_tokens=max_tokens)
+        self._sampled: list[int] = []
         self._drafted_tokens = 0
+        self._rewound_tokens = 0
         self._abandoned = False
         self._started = time.monotonic()
         self._first_token: float | None = None
@@ -124,9 +133,14 @@ class TokenSequence:
         return len(self.prompt_ids) + self.max_tokens
 
     @property
+    def row_length(self) -> int:
+        """How many tokens its row is to have: those of prompt and answer that are not pending."""
+        return len(self.prompt_ids) + len(self.output_ids) - len(self.pending)
+
+    @property
     def text(self) -> str:
         """The answer so far."""
-        return "".join(self._text)
+        return str(self._text)
 
     @property
     def usage(self) -> Usage:
@@ -134,9 +148,10 @@ class TokenSequence:
         return Usage(
             prompt_tokens=len(self.prompt_ids),
             cached_tokens=self.cached_tokens,
-            sampled_tokens=self._sampled_tokens,
-            forced_tokens=len(self.output_ids) - self._sampled_tokens,
+            sampled_tokens=len(self._sampled),
+            forced_tokens=len(self.output_ids) - len(self._sampled),
             drafted_tokens=self._drafted_tokens,
+            rewound_tokens=self._rewound_tokens,
             reasoning_tokens=self._thought.tokens if self._thought is not None else 0,
             forward_passes=self.forward_passes,
             seconds_to_first_token=self._first_token,
@@ -166,10 +181,9 @@ class TokenSequence:
         self._abandoned = True
 
     def take_text(self) -> str:
-        """The text since the last call."""
-        delta = "".join(self._text[self._taken :])
-        self._taken = len(self._text)
-        return delta
+        """The text since the last call, less what may still be taken back."""
+        held = self._retries is not None and not self.finished
+        return self._text.take(self._retries.settled if held and self._retries else None)
 
     def fail(self, error: Exception) -> None:
         """End with an error."""
@@ -188,7 +202,7 @@ class TokenSequence:
         if self.drafts is None or self.reading_prompt:
             return []
         room = min(room, self.max_tokens - len(self.output_ids))
-        tokens = self.drafts.propose(self._tail(), room)
+        tokens = self.drafts.propose(self._text.tail(_TAIL), room)
         return tokens[: self.matcher.count_valid(tokens)]
 
     def confirm(self, draft: list[int]) -> int:
@@ -217,46 +231,103 @@ class TokenSequence:
                 f"After {len(self.output_ids)} tokens no token continues the answer.",
                 hint="The grammar asks for text that the model's tokenizer cannot write.",
             )
-        return ids if self._thought is None else self._thought.restrict(ids)
+        if self._thought is not None:
+            ids = self._thought.restrict(ids)
+        return ids if self._retries is None else self._retries.restrict(ids, self.output_ids)
 
-    def accept(self, token_id: int) -> None:
-        """Append a token that was chosen, and what the grammar forces after it."""
+    def choose(self, logits: Tensor) -> int:
+        """Choose among the tokens that `allowed_ids` has just given.
+
+        Args:
+            logits: Theirs, `[allowed]`.
+
+        Returns:
+            The index into them.
+        """
+        if self._retries is None:
+            return self.sampler.choose(logits)
+        return self._retries.choose(self.sampler, logits, self.output_ids)
+
+    def accept(self, token_id: int, *, earliest: int = 0) -> bool:
+        """Append a token that was chosen, and what the grammar forces after it.
+
+        Args:
+            token_id: One of `allowed_ids`.
+            earliest: The least length that its row can be taken back to.
+
+        Returns:
+            Whether it stands. Where it completed a value that cannot stand, that value's tokens
+            are taken back; the last of those that stay is pending, unless the row holds just them.
+        """
         if self._first_token is None:
             self._first_token = time.monotonic() - self._started
+        place = len(self.output_ids)
+        if self._retries is not None:
+            self._retries.chose(place)
         if token_id in self._end_ids:
-            self._finish("stop")
-            return
+            return self._keep([], place, place, earliest, is_whole=True)
         self.matcher.accept([token_id])
-        self._sampled_tokens += 1
-        self._extend([token_id])
+        self._sampled.append(place)
+        return self._extend([token_id], earliest)
 
-    def _tail(self) -> str:
-        """The end of the answer."""
-        tail = ""
-        for piece in reversed(self._text):
-            tail = piece + tail
-            if len(tail) >= _TAIL:
-                break
-        return tail
-
-    def _extend(self, token_ids: list[int]) -> None:
+    def _extend(self, token_ids: list[int], earliest: int = 0) -> bool:
+        place = len(self.output_ids)
         if not self.matcher.is_finished:
             forced = self.matcher.forced_tokens()
             self.matcher.accept(forced)
             token_ids = token_ids + forced
-        kept = token_ids[: self.max_tokens - len(self.output_ids)]
+        kept = token_ids[: self.max_tokens - place]
         self.pending += kept
         self.output_ids += kept
         if self._thought is not None:
             self._thought.follow(kept)
-        self._text.append(self._decoder.feed(kept))
-        if self.matcher.is_finished and len(kept) == len(token_ids):
+        is_whole = self.matcher.is_finished and len(kept) == len(token_ids)
+        return self._keep(kept, place, place + len(token_ids), earliest, is_whole=is_whole)
+
+    def _keep(
+        self, kept: list[int], place: int, accepted: int, earliest: int, *, is_whole: bool
+    ) -> bool:
+        """Judge what was appended at a place, and end if the answer has come to its end."""
+        pieces = self._text.append(kept)
+        if self._retries is not None:
+            refusal = self._retries.read(pieces, is_whole=is_whole)
+            if refusal is not None and self._take_back(refusal, place, accepted, earliest):
+                return False
+        if is_whole:
             self._finish("stop")
         elif len(self.output_ids) >= self.max_tokens:
             self._finish("length")
+        return True
+
+    def _take_back(self, refusal: Refusal, place: int, accepted: int, earliest: int) -> bool:
+        """Go back to where a refused value can be tried again; if nowhere, judge no more."""
+        assert self._retries is not None
+        matcher = self.matcher.fork()
+
+        def allowed_at(position: int) -> NDArray[np.int64]:
+            nonlocal accepted
+            matcher.rollback(accepted - position)
+            accepted = position
+            matcher.fill_bitmask(self._bitmask)
+            return bitmask.allowed_ids(self._bitmask, self._vocabulary.size)
+
+        first = earliest - len(self.prompt_ids) + 1  # the last token that stays is read again
+        target = self._retries.take_back(refusal, self.output_ids, allowed_at, earliest=first)
+        if target is None:
+            self._retries = None
+            return False
+        matcher.rollback(accepted - target)
+        self.matcher = matcher
+        self._rewound_tokens += len(self.output_ids) - target
+        del self.output_ids[target:]
+        while self._sampled and self._sampled[-1] >= target:
+            self._sampled.pop()
+        self._text.drop(self.output_ids)
+        self.pending = [] if target == place else [(*self.prompt_ids, *self.output_ids)[-1]]
+        return True
 
     def _finish(self, reason: FinishReason) -> None:
-        self._text.append(self._decoder.flush())
+        self._text.finish()
         self.finish_reason = reason
         self.pending = []
         self._ended = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gemma_structured.exceptions import InputError
+from gemma_structured.families.bare_partial import BareValueParser
 from gemma_structured.families.bare_rules import BareRules
 from gemma_structured.families.bare_values import BareReader, write_bare
 from gemma_structured.families.call_format import CallFormat, enforceable_schema
@@ -46,6 +47,11 @@ class BareCalls(CallFormat):
         )
         root = arguments.root()
         return [f"{rule}: {literal(tool.name)} {root}", *arguments.rules]
+
+    def argument_parser(self, tool: Tool[..., Any]) -> BareValueParser:
+        """What follows the bare notation."""
+        del tool
+        return BareValueParser(self.quote)
 
     def parse_calls(self, text: str, tools: Sequence[Tool[..., Any]]) -> tuple[list[ToolCall], str]:
         """Read calls until something else than a call follows."""

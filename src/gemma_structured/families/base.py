@@ -8,7 +8,7 @@ placeholder for each text, and the texts are encoded apart, as text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gemma_structured.exceptions import InputError
@@ -71,8 +71,8 @@ class RenderedPrompt:
         fixed_length: How many of the first tokens do not depend on the last message.
     """
 
-    text: str
-    token_ids: tuple[int, ...]
+    text: str = field(repr=False)
+    token_ids: tuple[int, ...] = field(repr=False)
     fixed_length: int
 
 
@@ -151,11 +151,16 @@ class Family:
             thinking: Whether there is to be a thought.
 
         Raises:
-            InputError: The conversation ends otherwise, the template refuses it, or a text cannot
-                be encoded.
+            InputError: The conversation ends otherwise or holds an image, the template refuses it,
+                or a text cannot be encoded.
         """
         if not messages or not isinstance(messages[-1], UserMessage | ToolMessage):
             raise InputError("A prompt must end with a user's message or with tools' returns.")
+        if any(isinstance(message, UserMessage) and message.images for message in messages):
+            raise InputError(
+                "A local model reads text only, and there is an image.",
+                hint="Ask a remote model that takes images, such as gs.OpenRouterModel.",
+            )
         form = self.call_format(tokenizer)
         if isinstance(form, PromptedCalls):
             told = messages

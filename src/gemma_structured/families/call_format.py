@@ -6,13 +6,15 @@ import re
 from abc import ABC, abstractmethod
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from gemma_structured.exceptions import OutputValidationError
 from gemma_structured.families.lark_rules import marker, repeated
 from gemma_structured.families.turn import CallRules, ParsedTurn
+from gemma_structured.parsing.partial import ValueParser
 from gemma_structured.schema.bounds import bound
 from gemma_structured.schema.normalize import normalize
+from gemma_structured.schema.residual import ResidualChecks
 from gemma_structured.types import Issue, JsonValue
 
 if TYPE_CHECKING:
@@ -22,11 +24,20 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.vocabulary import Vocabulary
     from gemma_structured.messages import ToolCall
     from gemma_structured.schema.bounds import Bounds
+    from gemma_structured.schema.normalize import Normalized
     from gemma_structured.tools import Tool, ToolOffer
 
-__all__ = ["CallFormat", "call_error", "enforceable_schema"]
+__all__ = ["ArgumentParser", "CallFormat", "argument_checks", "call_error", "enforceable_schema"]
 
 _TOKEN = re.compile(r"<\[(\D.*?)\]>")
+
+
+class ArgumentParser(ValueParser, Protocol):
+    """Follows the arguments of a call, which other text follows."""
+
+    def feed_value(self, delta: str) -> int:
+        """Read the next piece; say how many of its characters belong to the arguments."""
+        ...
 
 
 class CallFormat(ABC):
@@ -41,11 +52,15 @@ class CallFormat(ABC):
         file: The `.lark` file.
         opener: The control token, or text, that begins the calls.
         tokens: The control tokens that a vocabulary has if its model was trained on this form.
+        before: What stands between a tool's name and its arguments.
+        begins: How the arguments begin, as a regular expression.
     """
 
     file: ClassVar[str]
     opener: ClassVar[str]
     tokens: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[str] = ""
+    begins: ClassVar[str] = r"\{"
 
     def is_native_to(self, vocabulary: Vocabulary | ChatTokenizer) -> bool:
         """Whether a model with these tokens was trained on this form."""
@@ -82,6 +97,10 @@ class CallFormat(ABC):
         self, rule: str, tool: Tool[..., Any], vocabulary: Vocabulary, bounds: Bounds | None
     ) -> list[str]:
         """Rules for one tool's name and arguments, the first of them called `rule`."""
+
+    @abstractmethod
+    def argument_parser(self, tool: Tool[..., Any]) -> ArgumentParser:
+        """What follows the arguments of a call of a tool while they are being written."""
 
     def parse(self, text: str, tools: Sequence[Tool[..., Any]]) -> ParsedTurn:
         """Read a turn, with its control tokens by name.
@@ -131,10 +150,23 @@ def enforceable_schema(tool: Tool[..., Any], bounds: Bounds | None) -> dict[str,
     Raises:
         SchemaError: Nothing satisfies them.
     """
-    bounded, _ = bound(tool.parameters, bounds)
-    schema = normalize(bounded).schema.value
+    schema = _normalized(tool, bounds).schema.value
     # Objects that allow anything may come out as `true`, or with other types beside.
     return schema if isinstance(schema, dict) and schema else {"type": "object"}
+
+
+def argument_checks(tool: Tool[..., Any], bounds: Bounds | None) -> ResidualChecks | None:
+    """What a grammar cannot hold of a tool's parameters; `None` if it holds all.
+
+    Raises:
+        SchemaError: Nothing satisfies them.
+    """
+    return ResidualChecks.of(tool.parameters, _normalized(tool, bounds).residual)
+
+
+def _normalized(tool: Tool[..., Any], bounds: Bounds | None) -> Normalized:
+    bounded, _ = bound(tool.parameters, bounds)
+    return normalize(bounded)
 
 
 def members_of(

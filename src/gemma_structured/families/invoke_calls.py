@@ -8,10 +8,11 @@ written as JSON strings.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from gemma_structured.exceptions import InputError
 from gemma_structured.families.call_format import CallFormat, enforceable_schema, members_of
+from gemma_structured.families.invoke_partial import END, InvokeValueParser, ParameterKind
 from gemma_structured.families.json_calls import JsonReader, in_order, write_json
 from gemma_structured.families.lark_rules import escaped, json_rule, literal, repeated
 from gemma_structured.families.text_rules import text_terminal
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InvokeCalls"]
 
-_END = "</parameter>"
 _FREE_KEY = r"[^\x22<>\x00-\x1f]{1,128}"
 _MAX_FREE = 64
-_Kind = Literal["text", "text or null", "json"]
 
 
 class InvokeCalls(CallFormat):
@@ -42,6 +41,8 @@ class InvokeCalls(CallFormat):
     """
 
     close: ClassVar[str]
+    before: ClassVar[str] = '">'
+    begins: ClassVar[str] = r"\n"
     style: ClassVar[JsonStyle] = (", ", ": ")
 
     def tool_rules(
@@ -59,6 +60,10 @@ class InvokeCalls(CallFormat):
             rules += _parameters(name, option, definitions, self.style)
         head = literal(f'{tool.name}">')
         return [f'{rule}: {head} ({" | ".join(options)}) "\\n</invoke>"', *rules]
+
+    def argument_parser(self, tool: Tool[..., Any]) -> InvokeValueParser:
+        """What follows the tags, up to the end of the call."""
+        return InvokeValueParser(_kinds(tool))
 
     def parse_calls(self, text: str, tools: Sequence[Tool[..., Any]]) -> tuple[list[ToolCall], str]:
         """Read calls up to the closing token; the tools' schemas tell texts from JSON."""
@@ -89,7 +94,7 @@ class InvokeCalls(CallFormat):
                 if any(sign in key for sign in '"<>\n'):
                     raise InputError(f"A parameter cannot be named {key!r:.80} in a tag.")
                 body = _write(value, kinds.get(key, "json"), self.style)
-                written.append(f'<parameter name="{key}">{body}{_END}')
+                written.append(f'<parameter name="{key}">{body}{END}')
             written.append("</invoke>")
         return "\n".join([*written, self.close])
 
@@ -156,7 +161,7 @@ def _value(
     """An expression for a parameter's value with its closing tag, and the rules that it needs."""
     whole = {**(schema if isinstance(schema, dict) else {}), **definitions}
     kind = _kind(_resolved(whole, whole))
-    as_json = f"{name}_json: {json_rule(whole, style)} {literal(_END)}"
+    as_json = f"{name}_json: {json_rule(whole, style)} {literal(END)}"
     if kind == "json":
         return f"{name}_json", [as_json]
     forms: list[str] = [f"{name}_json"] if kind == "text or null" else []
@@ -165,7 +170,7 @@ def _value(
         rule, empty = _raw_text(f"{name}_{number}", text, quoted=kind == "text or null")
         forms += [f"{name}_{number}"] if rule else []
         rules += rule
-        forms += [literal(_END)] if empty else []
+        forms += [literal(END)] if empty else []
     return f"({' | '.join(forms)})", rules
 
 
@@ -179,13 +184,13 @@ def _raw_text(
         schema: Of strings.
         quoted: Whether texts that begin with a quotation mark are written as JSON instead.
     """
-    body, empty = text_terminal(schema, _END)
+    body, empty = text_terminal(schema, END)
     if not body:
         return [], empty
     if {"enum", "pattern", "allOf"} & schema.keys():
         barred = ' & ~/(?s:".*)/' if quoted else ""
         text = f"{name}_text".upper()
-        return [f"{name}: {name.upper()}", f"{name.upper()}: {text} {literal(_END)}",
+        return [f"{name}: {name.upper()}", f"{name.upper()}: {text} {literal(END)}",
                 f"{text}: ({body}){barred}"], empty  # fmt: skip
     # Lazy: it ends with the first closing tag, which therefore is not in it. As many characters as
     # there must be at least are such that the tag does not begin among them.
@@ -194,7 +199,7 @@ def _raw_text(
     first = '(?:[^<"]|<[^\\/]|<\\/[^p])' if quoted else "(?:[^<]|<[^\\/]|<\\/[^p])"
     head = first + ("(?:[^<]|<[^\\/]|<\\/[^p])" + f"{{{least - 1}}}" if least > 1 else "")
     more = "" if most is None else max(most - least, 0)
-    return [f"{name}[lazy]: /{head}(?s:.){{0,{more}}}{escaped(_END)}/"], empty
+    return [f"{name}[lazy]: /{head}(?s:.){{0,{more}}}{escaped(END)}/"], empty
 
 
 def _length(schema: Mapping[str, JsonValue], keyword: str) -> int | None:
@@ -214,7 +219,7 @@ def _texts(schema: Mapping[str, JsonValue]) -> list[Mapping[str, JsonValue]]:
     return [schema] if types == "string" or (isinstance(types, list) and "string" in types) else []
 
 
-def _kind(schema: Mapping[str, JsonValue]) -> _Kind:
+def _kind(schema: Mapping[str, JsonValue]) -> ParameterKind:
     """How a parameter is written."""
     types = _types(schema)
     if types == {"string"}:
@@ -235,12 +240,12 @@ def _types(schema: Mapping[str, JsonValue]) -> set[str]:
     return {types} if isinstance(types, str) else set(cast("list[str]", types))
 
 
-def _kinds(tool: Tool[..., Any] | None) -> dict[str, _Kind]:
+def _kinds(tool: Tool[..., Any] | None) -> dict[str, ParameterKind]:
     """How each parameter of a tool is written."""
     if tool is None:
         return {}
     schema = enforceable_schema(tool, None)
-    kinds: dict[str, _Kind] = {}
+    kinds: dict[str, ParameterKind] = {}
     for option in _objects(schema):
         for key, value in members_of(option)[0].items():
             if isinstance(value, dict):
@@ -248,19 +253,19 @@ def _kinds(tool: Tool[..., Any] | None) -> dict[str, _Kind]:
     return kinds
 
 
-def _read(reader: JsonReader, kind: _Kind) -> JsonValue:
-    if kind == "text" or (kind == "text or null" and not reader.starts(('"', f"null{_END}"))):
-        return reader.until(_END)
+def _read(reader: JsonReader, kind: ParameterKind) -> JsonValue:
+    if kind == "text" or (kind == "text or null" and not reader.starts(('"', f"null{END}"))):
+        return reader.until(END)
     value = reader.value()
-    reader.expect(_END)
+    reader.expect(END)
     return value
 
 
-def _write(value: JsonValue, kind: _Kind, style: JsonStyle) -> str:
+def _write(value: JsonValue, kind: ParameterKind, style: JsonStyle) -> str:
     plain = kind == "text" or (kind == "text or null" and value != "null")
     if isinstance(value, str) and plain and not (kind != "text" and value.startswith('"')):
-        if _END in value:
-            raise InputError(f"A text that holds {_END} cannot be written before one.")
+        if END in value:
+            raise InputError(f"A text that holds {END} cannot be written before one.")
         return value
     try:
         return write_json(value, style)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from gemma_structured.exceptions import InputError
 from gemma_structured.families.call_format import CallFormat, enforceable_schema
 from gemma_structured.families.lark_rules import JsonStyle, json_rule
+from gemma_structured.parsing.partial import JsonValueParser
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.property_order import in_declared_order
 
@@ -31,7 +32,6 @@ class JsonCalls(CallFormat):
     """
 
     style: ClassVar[JsonStyle] = (", ", ": ")
-    before: ClassVar[str]
     after: ClassVar[str]
 
     def tool_rules(
@@ -46,6 +46,11 @@ class JsonCalls(CallFormat):
             f"{rule}: {head} {rule}_arguments {tail}",
             f"{rule}_arguments: {json_rule(schema, self.style)}",
         ]
+
+    def argument_parser(self, tool: Tool[..., Any]) -> JsonValueParser:
+        """What follows JSON."""
+        del tool
+        return JsonValueParser()
 
     def write_arguments(self, call: ToolCall, tools: Sequence[Tool[..., Any]]) -> str:
         """A call's arguments, its members in the order that the tool declares."""

@@ -103,7 +103,7 @@ def without_calls(messages: Sequence[Message], form: CallFormat) -> list[Message
             message = UserMessage("\n".join(returns))  # noqa: PLW2901
         previous = written[-1] if written else None
         if isinstance(message, UserMessage) and isinstance(previous, UserMessage):
-            written[-1] = UserMessage(*previous.texts, *message.texts)
+            written[-1] = UserMessage(*previous.parts, *message.parts)
         else:
             written.append(message)
     return written

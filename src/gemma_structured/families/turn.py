@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gemma_structured.families.lark_rules import answer_rule, escaped, literal, marker, without
@@ -64,9 +64,9 @@ class ParsedTurn:
         calls: The calls, not validated yet.
     """
 
-    text: str
-    thinking: str | None = None
-    calls: tuple[ToolCall, ...] = ()
+    text: str = field(repr=False)
+    thinking: str | None = field(default=None, repr=False)
+    calls: tuple[ToolCall, ...] = field(default=(), repr=False)
 
 
 def turn_grammar(

@@ -26,6 +26,7 @@ class TurnSplitter:
         self._marks = marks
         self._opener = opener
         self._held = ""
+        self._calls = ""
         self._state = "start" if marks is not None else "text"
 
     def feed(self, piece: str) -> ModelDelta:
@@ -36,8 +37,14 @@ class TurnSplitter:
             self._skip(self._marks.tail, after="text")
         text = self._cut(self._opener, after="calls") if self._state == "text" else ""
         if self._state == "calls":
+            self._calls += self._held
             self._held = ""
         return ModelDelta(text=text, thinking=thinking)
+
+    def take_calls(self) -> str:
+        """What has come since the last call after the mark that begins calls."""
+        calls, self._calls = self._calls, ""
+        return calls
 
     def flush(self) -> ModelDelta:
         """What was held back, when nothing more comes."""

@@ -14,6 +14,7 @@ from gemma_structured.generator import Generator
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
 from gemma_structured.schema.free_text import FREE_TEXT
 from gemma_structured.schema.output_type import OutputType
+from gemma_structured.telemetry import Origin
 from gemma_structured.tools import ToolOffer
 from gemma_structured.turns import TurnTaker
 from gemma_structured.types import SamplingParams
@@ -91,6 +92,11 @@ class Model(ABC):
     @abstractmethod
     def name(self) -> str:
         """What it is called in results and errors."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where its answers come from, for spans and metrics; `None` if it is made of models."""
+        return Origin()
 
     @abstractmethod
     def bind(self, task: Task[T]) -> Responder:

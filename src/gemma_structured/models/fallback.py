@@ -13,6 +13,7 @@ from gemma_structured.models.base import Model
 from gemma_structured.models.circuit_breaker import CircuitBreaker
 from gemma_structured.models.remote import RemoteModel
 from gemma_structured.models.turns import RoutedRequest, Rules, Turns, in_turn, with_causes
+from gemma_structured.observability import bind
 from gemma_structured.reask import ask
 from gemma_structured.types import Deadline, ModelResponse
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from gemma_structured.driver import ModelRequest, Responder, Task
-    from gemma_structured.messages import Input
+    from gemma_structured.messages import Input, Message
     from gemma_structured.reask import Flow
     from gemma_structured.types import Cancellation, ModelDelta, Result
 
@@ -89,6 +90,10 @@ class FallbackModel(Model):
         """The models' names, in order."""
         return " | ".join(model.name for model in self.models)
 
+    @property
+    def origin(self) -> None:
+        """None of its own: each model's requests are seen apart."""
+
     def bind(self, task: Task[T]) -> FallbackResponder:
         """Prepare for a task; see `Driver`.
 
@@ -141,7 +146,7 @@ class FallbackResponder:
                 hint="Put a gs.LocalModel first.",
             )
         self._rules = model.rules
-        self._responders: Sequence[Responder] = [member.bind(task) for member, _ in members]
+        self._responders: Sequence[Responder] = [bind(member, task) for member, _ in members]
         self._breakers = [breaker for _, breaker in members]
 
     @property
@@ -166,6 +171,10 @@ class FallbackResponder:
     def prompt(self, request: ModelRequest) -> str:
         """The first model's prompt."""
         return self._responders[0].prompt(request)
+
+    def messages(self, request: ModelRequest) -> Sequence[Message]:
+        """The first model's messages."""
+        return self._responders[0].messages(request)
 
     def count_tokens(self, request: ModelRequest) -> int:
         """The first model's count."""

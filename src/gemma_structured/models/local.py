@@ -16,7 +16,11 @@ from gemma_structured.families.turn_splitter import TurnSplitter
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.models.base import Model
 from gemma_structured.models.local_turns import DRAFT_INSTRUCTION, TurnPlan
+from gemma_structured.parsing.checked import JsonChecker
 from gemma_structured.prompting import build_messages
+from gemma_structured.schema.json_schema import JsonSchema
+from gemma_structured.schema.residual import ResidualChecks
+from gemma_structured.telemetry import Origin
 from gemma_structured.types import ModelDelta, ModelResponse
 
 if TYPE_CHECKING:
@@ -28,12 +32,14 @@ if TYPE_CHECKING:
     from gemma_structured.decoding.draft import PromptLookup
     from gemma_structured.decoding.load_options import DeviceMap, Dtype, ExpertsImplementation
     from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.decoding.retries import ValueChecker
     from gemma_structured.decoding.runtime import Runtime
     from gemma_structured.decoding.sequence import TokenSequence
     from gemma_structured.driver import ModelRequest, Task
     from gemma_structured.families.base import Family, RenderedPrompt
     from gemma_structured.grammar.backend import GrammarBackend
     from gemma_structured.grammar.compiler import BackendName
+    from gemma_structured.messages import Message
 
 __all__ = ["DEFAULT_MAX_TOKENS", "EMBEDDED", "LocalModel"]
 
@@ -199,6 +205,11 @@ class LocalModel(Model):
         if runtime is not None:
             runtime.engine.shutdown()
 
+    @property
+    def origin(self) -> Origin:
+        """This process, for spans and metrics."""
+        return Origin(provider="transformers")
+
     def bind(self, task: Task[T]) -> LocalResponder:
         """Prepare for a task.
 
@@ -217,6 +228,10 @@ class LocalResponder:
         self._task = task
         self._concurrency = concurrency
         self._grammar, self._report = Grammar.for_output_type(task.output_type, task.bounds)
+        term = task.output_type.term
+        self._checks: ResidualChecks | None = None
+        if isinstance(term, JsonSchema):
+            self._checks = ResidualChecks.of(term, self._report.residual)
         self._plan: TurnPlan | None = None
 
     @property
@@ -278,18 +293,24 @@ class LocalResponder:
         return len(self._render(request, self._model.runtime()).token_ids)
 
     def _render(self, request: ModelRequest, runtime: Runtime) -> RenderedPrompt:
+        return _family(runtime).render(
+            self.messages(request),
+            runtime.tokenizer,
+            offer=self._task.tools,
+            thinking=self._task.thinks,
+        )
+
+    def messages(self, request: ModelRequest) -> list[Message]:
+        """The messages that the prompt is rendered from."""
         task = self._task
         parts = [task.instruction, DRAFT_INSTRUCTION if task.draft else None]
-        messages = build_messages(
+        return build_messages(
             request.input,
             task.output_type,
             instruction="\n\n".join(part for part in parts if part) or None,
             examples=task.examples,
             issues=request.issues,
             show_schema=not task.is_free_text,
-        )
-        return _family(runtime).render(
-            messages, runtime.tokenizer, offer=task.tools, thinking=task.thinks
         )
 
     def _begin(self, request: ModelRequest) -> tuple[Runtime, TokenSequence]:
@@ -319,12 +340,19 @@ class LocalResponder:
             keep_answer=not isinstance(request.input, str),
             drafts=_drafts(request, runtime),
             thought=plan.thought() if plan is not None else None,
+            checker=self._checker(plan),
             show_control=plan is not None,
             deadline=request.deadline,
             cancellation=request.cancellation,
         )
         sequence.check()
         return runtime, sequence
+
+    def _checker(self, plan: TurnPlan | None) -> ValueChecker | None:
+        """What judges one answer by what its mask cannot hold; `None` if it holds everything."""
+        if plan is not None:
+            return plan.checker()
+        return None if self._checks is None else JsonChecker(self._checks)
 
     def _plan_for(self, runtime: Runtime) -> TurnPlan | None:
         """How turns are read that may be more than an answer; `None` where they may not."""
@@ -333,7 +361,9 @@ class LocalResponder:
             return None
         plan = self._plan
         if plan is None or plan.vocabulary is not runtime.vocabulary:
-            self._plan = plan = TurnPlan(task, self._grammar, _family(runtime), runtime)
+            self._plan = plan = TurnPlan(
+                task, self._grammar, self._checks, _family(runtime), runtime
+            )
         return plan
 
     def _splitter(self, runtime: Runtime) -> TurnSplitter:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.exceptions import InputError, OutputValidationError
+from gemma_structured.families.call_format import argument_checks
 from gemma_structured.families.turn import ParsedTurn, ThoughtMarks, split_thought, turn_grammar
+from gemma_structured.families.turn_checker import CheckedCalls, TurnChecker
 from gemma_structured.families.turn_splitter import TurnSplitter
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from gemma_structured.families.call_format import CallFormat
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
+    from gemma_structured.schema.residual import ResidualChecks
 
 __all__ = ["DRAFT_INSTRUCTION", "DRAFT_MARKS", "TurnPlan"]
 
@@ -33,6 +36,7 @@ class TurnPlan:
     Args:
         task: What is asked for.
         answer: The grammar of its output type.
+        checks: What that grammar does not hold of it; `None` if it holds all.
         family: The model's.
         runtime: The loaded model.
 
@@ -41,15 +45,28 @@ class TurnPlan:
         SchemaError: Nothing satisfies a tool's parameters.
     """
 
-    def __init__(self, task: Task[Any], answer: Grammar, family: Family, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        answer: Grammar,
+        checks: ResidualChecks | None,
+        family: Family,
+        runtime: Runtime,
+    ) -> None:
         self._task = task
         self.vocabulary: Vocabulary = runtime.vocabulary
         self.marks = _marks(task, family, runtime.vocabulary)
         self._form: CallFormat | None = None
+        self._answer_checks = checks
+        self._calls: CheckedCalls | None = None
         rules = None
         if task.tools is not None and task.tools.callable_tools:
             self._form = family.call_format(runtime.tokenizer)
             rules = self._form.rules(runtime.vocabulary, task.tools, task.bounds)
+            tools = task.tools.callable_tools
+            self._calls = CheckedCalls(
+                self._form, {tool: argument_checks(tool, task.bounds) for tool in tools}
+            )
         self.grammar = turn_grammar(
             runtime.vocabulary,
             thought=self.marks,
@@ -68,6 +85,12 @@ class TurnPlan:
         assert close_id is not None
         open_id = self.vocabulary.token_id(self.marks.open) if self.marks.open else None
         return Thought(open_id, close_id, self._task.thinking_budget)
+
+    def checker(self) -> TurnChecker | None:
+        """What judges the values of one turn; `None` if the mask holds all there is to hold."""
+        if self._answer_checks is None and (self._calls is None or self._calls.are_held):
+            return None
+        return TurnChecker(self.marks, self._answer_checks, self._calls)
 
     def splitter(self) -> TurnSplitter:
         """What takes a turn apart while it is streamed."""

@@ -57,6 +57,8 @@ class OpenRouterModel(RemoteModel):
         InputError: An argument makes no sense.
     """
 
+    provider = "openrouter"
+
     def __init__(
         self,
         name: str,

@@ -15,6 +15,7 @@ from gemma_structured.remote.decode import JsonDecoder
 from gemma_structured.remote.errors import ErrorContext
 from gemma_structured.remote.server import Server
 from gemma_structured.remote.transport import Transport
+from gemma_structured.telemetry import Origin
 from gemma_structured.types import Deadline
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.budget import Budget
     from gemma_structured.driver import Task
+    from gemma_structured.images import Image
     from gemma_structured.models.structured_modes import Structured
     from gemma_structured.remote.network import Timeouts
     from gemma_structured.remote.pricing import Pricing
@@ -50,6 +52,7 @@ class RemoteOptions(TypedDict, total=False):
         price: What it costs, where the server does not say (or is not to be asked).
         redact: Sees every text before it is sent, and gives back what is sent in its place. It may
             raise to send nothing.
+        redact_image: The same for images. Without it, a model with `redact` sends none.
         max_tokens: The most tokens of an answer where the task does not say; always sent.
         timeout: Seconds that one request may take in all, retries included, where the task does not
             say less.
@@ -65,6 +68,7 @@ class RemoteOptions(TypedDict, total=False):
     budget: Budget | None
     price: Pricing | None
     redact: Callable[[str], str] | None
+    redact_image: Callable[[Image], Image] | None
     max_tokens: int
     timeout: float | None
     timeouts: Timeouts
@@ -82,6 +86,7 @@ class RemoteModel(Model):
     """
 
     is_remote = True
+    provider = "openai"
     auto_modes: Sequence[StructuredMode] = ("json_schema", "json_object", "prompt")
     stream_extra: Mapping[str, JsonValue] = {}
 
@@ -113,6 +118,7 @@ class RemoteModel(Model):
         self.budget = options.get("budget")
         self.price = options.get("price")
         self.redact = options.get("redact")
+        self.redact_image = options.get("redact_image")
         self.max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
         self.timeout = options.get("timeout", 600.0)
         self.extra = dict(options.get("extra", {}))
@@ -130,6 +136,12 @@ class RemoteModel(Model):
     def name(self) -> str:
         """What its server calls it."""
         return self._name
+
+    @property
+    def origin(self) -> Origin:
+        """The server, for spans and metrics."""
+        address, port = self.server.address
+        return Origin(provider=self.provider, address=address, port=port)
 
     def bind(self, task: Task[T]) -> RemoteResponder:
         """Prepare for a task; see `Driver`.

@@ -48,7 +48,9 @@ class RemotePlan:
             return "prompt"
         return self.model.modes.choose(self.task.output_type)
 
-    def response(self, completion: Completion, usage: Usage) -> ModelResponse:
+    def response(
+        self, request: ModelRequest, completion: Completion, usage: Usage
+    ) -> ModelResponse:
         """What a completion is to the generator."""
         text = completion.text
         calls: tuple[ToolCall, ...] = ()
@@ -61,7 +63,12 @@ class RemotePlan:
             finish_reason="tool_calls" if calls else completion.finish_reason,
             usage=usage,
             model_name=completion.model_name or self.model.name,
+            max_tokens=self.max_tokens(request),
         )
+
+    def max_tokens(self, request: ModelRequest) -> int:
+        """The most tokens of the answer, without those of a thought that has its own limit."""
+        return request.max_tokens or self.task.max_tokens or self.model.max_tokens
 
     def deadline(self, request: ModelRequest) -> Deadline:
         """The request's own, or the model's if that is sooner."""
@@ -80,8 +87,8 @@ class RemotePlan:
             # A tool's parameters are shown to the model anyway.
             show_schema=mode != "tools" and not task.is_free_text,
         )
-        redact = self.model.redact
-        return messages if redact is None else [redacted(message, redact) for message in messages]
+        redact, redact_image = self.model.redact, self.model.redact_image
+        return [redacted(message, redact, redact_image) for message in messages]
 
     def chat_request(
         self, request: ModelRequest, mode: StructuredMode, price: Pricing | None
@@ -91,8 +98,7 @@ class RemotePlan:
         return ChatRequest(
             model=model.name,
             messages=tuple(self.messages(request, mode)),
-            max_tokens=(request.max_tokens or task.max_tokens or model.max_tokens)
-            + (task.thinking_budget or 0),
+            max_tokens=self.max_tokens(request) + (task.thinking_budget or 0),
             sampling=task.sampling,
             form=output_form(task.output_type, mode),
             tools=task.tools,
@@ -122,6 +128,7 @@ class RemotePlan:
                 budget=self.model.budget,
                 prompt_tokens=chat.max_prompt_tokens,
                 max_tokens=chat.max_tokens,
+                images=len(chat.images),
                 pricing=price or self.model.price,
             )
         return Call(

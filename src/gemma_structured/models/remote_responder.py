@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gemma_structured.exceptions import GemmaStructuredError, InputError
+from gemma_structured.messages import UserMessage
 from gemma_structured.models.remote_plan import RemotePlan
 from gemma_structured.models.structured_modes import output_form
 from gemma_structured.remote.call import Whole
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
     from gemma_structured.driver import ModelRequest, Task
+    from gemma_structured.messages import Message
     from gemma_structured.models.remote import RemoteModel
     from gemma_structured.types import ModelDelta
 
@@ -92,9 +94,13 @@ class RemoteResponder:
     def prompt(self, request: ModelRequest) -> str:
         """The messages as they will be sent, each under its role."""
         return "\n\n".join(
-            f"[{type(message).__name__.removesuffix('Message').lower()}]\n{message.text}"
-            for message in self._plan.messages(request)
+            f"[{type(message).__name__.removesuffix('Message').lower()}]\n{_shown(message)}"
+            for message in self.messages(request)
         )
+
+    def messages(self, request: ModelRequest) -> list[Message]:
+        """The messages as they will be sent."""
+        return self._plan.messages(request, self._plan.mode())
 
     def count_tokens(self, request: ModelRequest) -> int:
         """An upper bound of the prompt's tokens."""
@@ -119,7 +125,7 @@ class RemoteResponder:
                             usage = clock.usage(
                                 call.failed_usage + piece.value.usage, stream=stream
                             )
-                            yield self._plan.response(piece.value, usage)
+                            yield self._plan.response(request, piece.value, usage)
                         else:
                             clock.note_piece()
                             yield piece
@@ -149,7 +155,7 @@ class RemoteResponder:
                             usage = clock.usage(
                                 call.failed_usage + piece.value.usage, stream=stream
                             )
-                            yield self._plan.response(piece.value, usage)
+                            yield self._plan.response(request, piece.value, usage)
                         else:
                             clock.note_piece()
                             yield piece
@@ -159,3 +165,10 @@ class RemoteResponder:
                 failed = call.failed_usage
             else:
                 return
+
+
+def _shown(message: Message) -> str:
+    """A message for those who look at it: its texts, and where its images stand."""
+    if not isinstance(message, UserMessage):
+        return message.text
+    return "\n\n".join(map(str, message.parts))

@@ -21,6 +21,8 @@ from gemma_structured.exceptions import (
     RateLimitError,
     TransportError,
 )
+from gemma_structured.observability import logger
+from gemma_structured.telemetry import error_type
 from gemma_structured.types import Deadline, ModelResponse, Result, Usage
 
 if TYPE_CHECKING:
@@ -175,6 +177,7 @@ class Turns:
             earlier = [attempt for cause in self.causes for attempt in cause.attempts]
             error.attempts = (*earlier, *error.attempts)
             raise error
+        logger.info("%s did not answer (%s)", self.names[member], error_type(error))
         self.causes.append(_as_model_error(error, self.names[member]))
 
     def tell(self, member: int, error: GemmaStructuredError | None) -> None:

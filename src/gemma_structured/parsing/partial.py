@@ -63,6 +63,16 @@ class ValueParser(Protocol):
         """Every closed value in the order of closing, children before parents; it grows."""
         ...
 
+    @property
+    def open_paths(self) -> Sequence[Path]:
+        """The paths of the values that have begun and are not complete, parents before children."""
+        ...
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the text is not of the parser's language; nothing changes any more."""
+        ...
+
     def feed(self, delta: str) -> None:
         """Read the next piece of the text.
 
@@ -104,6 +114,16 @@ class TextValueParser:
     def closed_events(self) -> Sequence[ClosedValue]:
         """The whole text, once it has ended."""
         return self._log.events
+
+    @property
+    def open_paths(self) -> Sequence[Path]:
+        """The root's path, until the text has ended."""
+        return [] if self._log.events else [()]
+
+    @property
+    def is_broken(self) -> bool:
+        """Never: any text is one."""
+        return False
 
     def feed(self, delta: str) -> None:
         """Read the next piece of the text.
@@ -190,6 +210,8 @@ class JsonValueParser:
 
     __slots__ = ("_expected", "_finished", "_frames", "_log", "_root", "_scalar", "is_broken")
 
+    is_broken: bool
+
     def __init__(self) -> None:
         self._root: JsonValue | Missing = MISSING
         self._frames: list[_Frame] = []
@@ -219,23 +241,59 @@ class JsonValueParser:
         """Every closed value in the order of closing, children before parents; it grows."""
         return self._log.events
 
+    @property
+    def open_paths(self) -> Sequence[Path]:
+        """The paths of the values that have begun and are not complete, parents before children."""
+        paths = [frame.path for frame in self._frames]
+        if self._scalar is not None and self._expected in {_Expected.VALUE, _Expected.ITEM_OR_END}:
+            paths.append(self._frames[-1].member_path if self._frames else ())
+        return paths
+
     def feed(self, delta: str) -> None:
         """Read the next piece of the text.
 
         Raises:
             InputError: The text was said to be finished.
         """
+        at = self.feed_value(delta)
+        while at < len(delta) and not self.is_broken:
+            blank = _WHITESPACE.match(delta, at)
+            self.is_broken = blank is None
+            at = len(delta) if blank is None else blank.end()
+
+    def feed_value(self, delta: str) -> int:
+        """Read the next piece of a text in which something else follows the value.
+
+        Returns:
+            How many of its characters belong to the value; fewer than all once it is complete.
+
+        Raises:
+            InputError: The text was said to be finished.
+        """
         _refuse_after_end(finished=self._finished)
         at = 0
-        while at < len(delta) and not self.is_broken:
+        while at < len(delta) and not (self.is_broken or self._expected is _Expected.NOTHING):
             if self._scalar is not None:
                 at = self._scalar.feed(delta, at)
                 self._take_scalar(self._scalar)
-            elif blank := _WHITESPACE.match(delta, at):
+            elif blank := self._blank(delta, at):
                 at = blank.end()
             else:
                 self._read_mark(delta[at])
                 at += 1
+        return at
+
+    def _blank(self, delta: str, at: int) -> re.Match[str] | None:
+        """White space that says nothing."""
+        return _WHITESPACE.match(delta, at)
+
+    def _begin_scalar(self, character: str) -> ScalarReader | None:
+        """The reader of the scalar that begins with this character, if one does."""
+        return begin_scalar(character)
+
+    def _begin_key(self, character: str) -> ScalarReader | None:
+        """The reader of the key that begins with this character, if one does."""
+        return StringReader() if character == '"' else None
 
     def finish(self) -> None:
         """Say that the text has ended, which closes a number at the root.
@@ -272,8 +330,9 @@ class JsonValueParser:
             self._end_container(character)
         elif expected in {_Expected.VALUE, _Expected.ITEM_OR_END}:
             self._begin_value(character)
-        elif expected in {_Expected.KEY, _Expected.KEY_OR_END} and character == '"':
-            self._scalar = StringReader()
+        elif expected in {_Expected.KEY, _Expected.KEY_OR_END}:
+            self._scalar = self._begin_key(character)
+            self.is_broken = self._scalar is None
         elif expected is _Expected.COLON and character == ":":
             self._expected = _Expected.VALUE
         elif expected is _Expected.COMMA_OR_END and character == ",":
@@ -288,7 +347,7 @@ class JsonValueParser:
         elif character == "{":
             self._begin_container({}, _Expected.KEY_OR_END)
         else:
-            self._scalar = begin_scalar(character)
+            self._scalar = self._begin_scalar(character)
             self.is_broken = self._scalar is None
 
     def _begin_container(

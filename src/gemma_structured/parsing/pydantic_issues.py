@@ -9,7 +9,7 @@ from gemma_structured.parsing.schema_issues import shown
 from gemma_structured.types import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pydantic import ValidationError
 
@@ -21,6 +21,8 @@ Path = tuple[str | int, ...]
 
 _MISSING: Final = object()
 _LONGEST: Final = 200
+_SHORTEST_QUOTED: Final = 4
+"""Shorter texts are too likely to be words of the message itself."""
 _OF_VALIDATORS: Final = frozenset({"value_error", "assertion_error"})
 
 
@@ -86,11 +88,30 @@ def _is_known(place: _Place, places: set[Path], *, by_validator: bool) -> bool:
     return any(each[: len(fork)] == fork for fork in place.forks for each in places)
 
 
+def _unquoted(message: str, found: object) -> str:
+    """A validator's own words, without the texts of the value that it may quote."""
+    for text in sorted(set(_texts(found)), key=len, reverse=True):
+        message = message.replace(text, "…")
+    return message
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value) >= _SHORTEST_QUOTED:
+            yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+
+
 def _issue(details: Any, place: _Place) -> Issue:
     expected = details.get("ctx", {}).get("expected")
     return Issue(
         path=place.path,
-        message=details["msg"],
+        message=_unquoted(details["msg"], place.found),
         found=None if place.found is _MISSING else shown(place.found),
         expected=None if expected is None else str(expected)[:_LONGEST],
         keyword=details["type"],

@@ -70,7 +70,7 @@ class Extracted:
         repaired: Whether a slip in it was put right.
     """
 
-    text: str
+    text: str = field(repr=False)
     repaired: bool = False
 
 

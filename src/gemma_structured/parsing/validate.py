@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import ValidationError
@@ -16,6 +17,8 @@ from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.types import Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import TypeAdapter
 
     from gemma_structured.schema.code import Code
@@ -53,7 +56,7 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
         return cast("T", text)
     read = read_json(text)
     if read.issues:
-        raise OutputValidationError(text=text, issues=read.issues)
+        raise _refusal(term, text, read.issues)
     try:
         issues = schema_issues(output_type.validator.iter_errors(cast("Any", read.value)))
     except RecursionError:
@@ -61,17 +64,30 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
     adapter = output_type.adapter
     if adapter is None:
         if issues:
-            raise OutputValidationError(text=text, issues=issues)
+            raise _refusal(term, text, issues)
         return cast("T", read.value)
     try:
         exactly = read.long_fractions and output_type.reads_decimals
         output = _read_exactly(adapter, text, context, exactly=exactly)
     except ValidationError as error:
         issues += pydantic_issues(error, read.value, issues)
-        raise OutputValidationError(text=text, issues=issues) from None
+        raise _refusal(term, text, issues) from None
     if issues:
-        raise OutputValidationError(text=text, issues=issues)
+        raise _refusal(term, text, issues)
     return output
+
+
+def _refusal(schema: JsonSchema, text: str, issues: Sequence[Issue]) -> OutputValidationError:
+    """The error, its issues told which keys of their paths are not the schema's but the model's."""
+    declared: set[str] = set()
+    for _, node in schema.walk():
+        properties = node.get("properties") if isinstance(node, dict) else None
+        declared.update(properties if isinstance(properties, dict) else ())
+    told: list[Issue] = []
+    for issue in issues:
+        keys = {key for key in issue.path if isinstance(key, str)}
+        told.append(replace(issue, undeclared=frozenset(keys - declared)))
+    return OutputValidationError(text=text, issues=told)
 
 
 def _check_text(term: Regex | Choice | Lark | Code, text: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gemma_structured.exceptions import InputError
+from gemma_structured.images import Image
 from gemma_structured.messages import (
     AssistantMessage,
     SystemMessage,
@@ -69,7 +70,7 @@ def build_messages(
     if issues:
         last = messages[-1]
         if isinstance(last, UserMessage):
-            messages[-1] = UserMessage(*last.texts, feedback(issues))
+            messages[-1] = UserMessage(*last.parts, feedback(issues))
         else:
             messages.append(UserMessage(feedback(issues)))
     return messages
@@ -99,6 +100,11 @@ def _as_messages(document: Input) -> list[Message]:
             f"An input is a text or a list of messages, not {type(document).__name__}.",
             hint="Pass a str, or gs.SystemMessage, gs.UserMessage, gs.AssistantMessage and "
             "gs.ToolMessage.",
+        )
+    parts: list[object] = [part for m in messages if isinstance(m, UserMessage) for part in m.parts]
+    if wrong := [part for part in parts if not isinstance(part, str | Image)]:
+        raise InputError(
+            f"A part of a user's message is a text or a gs.Image, not {type(wrong[0]).__name__}."
         )
     if not isinstance(messages[-1], UserMessage | ToolMessage):
         raise InputError("A conversation must end with a user's message, or with tools' returns.")

@@ -50,7 +50,7 @@ class Call(Generic[R]):
     decoder: Callable[[str, ErrorContext], Decoder[R]]
     method: str = "POST"
     path: str = "chat/completions"
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
     context: ErrorContext = field(default_factory=ErrorContext)
     deadline: Deadline = field(default_factory=Deadline)
     cancellation: Cancellation = field(default_factory=Cancellation)

@@ -59,8 +59,8 @@ class Completion:
         tool_calls: The calls that the model asks for, in order.
     """
 
-    text: str
-    thinking: str | None
+    text: str = field(repr=False)
+    thinking: str | None = field(repr=False)
     finish_reason: FinishReason
     usage: Usage
     model_name: str | None

@@ -79,6 +79,7 @@ _UNSUPPORTED = re.compile(
     r"(?:unknown|invalid|unrecognized|unsupported)\b.{0,40}(?:response_format|structured_outputs)",
     re.IGNORECASE,
 )
+_IMAGES = re.compile(r"\b(?:images?|vision|multi-?modal)\b", re.IGNORECASE)
 _CONTEXT = re.compile(
     r"maximum context length (?:is|of) (\d+)\D.*?(?:requested|resulted in|has)\D*?(\d+)",
     re.IGNORECASE | re.DOTALL,
@@ -167,13 +168,19 @@ def error_from_object(
         status_code=status,
         retry_after=_seconds(availability.get("retry_after")) or _retry_after(context.headers),
         retryable=retryable,
-        hint=_HINTS.get(status),
+        hint=_hint(status, message),
         model_name=context.model_name,
     )
 
 
+def _hint(status: int, message: str) -> str | None:
+    if status in {400, 404, 422} and _IMAGES.search(message):
+        return "Name a model that takes images: `gemma-structured models` lists them."
+    return _HINTS.get(status)
+
+
 def _class_of(status: int, message: str) -> type[APIStatusError]:
-    if status in {400, 404, 422} and _UNSUPPORTED.search(message):
+    if status in {400, 404, 422} and _UNSUPPORTED.search(message) and not _IMAGES.search(message):
         return UnsupportedParameterError
     return {
         401: AuthenticationError,

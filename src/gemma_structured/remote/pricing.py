@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelInfo", "Pricing", "Quote", "parse_endpoints", "parse_models"]
 
+_FEATURES: Final = {
+    "response_format": "json_object",
+    "structured_outputs": "json_schema",
+    "tools": "tools",
+    "reasoning": "thinking",
+}
 _PER_TOKEN_OF_PROMPT: Final = ("prompt", "input_cache_write", "input_cache_write_1h")
 _PER_TOKEN_OF_COMPLETION: Final = ("completion", "internal_reasoning")
 
@@ -30,17 +36,20 @@ class Pricing:
         prompt: A token of the prompt.
         completion: A token of the answer or of the thought.
         request: A request, whatever its length.
+        image: An image, beside its tokens.
         cached: A token of the prompt that the provider had in its cache, where that has a price.
     """
 
     prompt: Decimal = Decimal(0)
     completion: Decimal = Decimal(0)
     request: Decimal = Decimal(0)
+    image: Decimal = Decimal(0)
     cached: Decimal | None = None
 
-    def bound(self, *, prompt_tokens: int, max_tokens: int) -> Decimal:
+    def bound(self, *, prompt_tokens: int, max_tokens: int, images: int = 0) -> Decimal:
         """The most that a request may cost."""
-        return self.request + self.prompt * prompt_tokens + self.completion * max_tokens
+        fixed = self.request + self.image * images
+        return fixed + self.prompt * prompt_tokens + self.completion * max_tokens
 
     def cost(self, usage: Usage) -> Decimal:
         """What a request should have cost, where the server does not say; caches are ignored."""
@@ -56,6 +65,7 @@ class Pricing:
             prompt=max(price.prompt for price in known),
             completion=max(price.completion for price in known),
             request=max(price.request for price in known),
+            image=max(price.image for price in known),
         )
 
     def limited(self, max_price: Mapping[str, JsonValue] | None) -> Pricing:
@@ -66,6 +76,7 @@ class Pricing:
         prompt = _dollars(max_price.get("prompt"))
         completion = _dollars(max_price.get("completion"))
         request = _dollars(max_price.get("request"))
+        image = _dollars(max_price.get("image"))
         return Pricing(
             prompt=self.prompt if prompt is None else min(self.prompt, prompt / million),
             completion=(
@@ -74,6 +85,7 @@ class Pricing:
                 else min(self.completion, completion / million)
             ),
             request=self.request if request is None else min(self.request, request),
+            image=self.image if image is None else min(self.image, image),
         )
 
 
@@ -86,12 +98,20 @@ class ModelInfo:
         pricing: Its listed price; `None` where there is none, or it is decided by routing.
         context_length: The most tokens of prompt and answer together.
         supported_parameters: Members of a request that at least one endpoint takes.
+        input_modalities: What it reads, such as `text` and `image`.
     """
 
     name: str
     pricing: Pricing | None = None
     context_length: int | None = None
     supported_parameters: frozenset[str] = frozenset()
+    input_modalities: frozenset[str] = frozenset()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What of this package's it can be used with, beyond the prompt, which any model takes."""
+        named = [name for key, name in _FEATURES.items() if key in self.supported_parameters]
+        return tuple(sorted(named + ["images"] * ("image" in self.input_modalities)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +122,7 @@ class Quote:
         budget: Where it is reserved and settled.
         prompt_tokens: An upper bound of the prompt's tokens.
         max_tokens: The most tokens of the answer.
+        images: How many images the prompt has.
         pricing: The price; `None` where it is not known.
     """
 
@@ -109,6 +130,7 @@ class Quote:
     prompt_tokens: int
     max_tokens: int
     pricing: Pricing | None
+    images: int = 0
 
     def reserve(self, model_name: str | None) -> Reservation:
         """Set the bound aside.
@@ -118,7 +140,9 @@ class Quote:
         """
         cost = None
         if self.pricing is not None:
-            cost = self.pricing.bound(prompt_tokens=self.prompt_tokens, max_tokens=self.max_tokens)
+            cost = self.pricing.bound(
+                prompt_tokens=self.prompt_tokens, max_tokens=self.max_tokens, images=self.images
+            )
         tokens = self.prompt_tokens + self.max_tokens
         return self.budget.reserve(tokens=tokens, cost=cost, model_name=model_name)
 
@@ -129,7 +153,7 @@ class Quote:
             return
         cost = usage.cost
         if cost is None and self.pricing is not None:
-            cost = self.pricing.cost(usage)
+            cost = self.pricing.cost(usage) + self.pricing.image * self.images
         reservation.settle(cost=cost, tokens=usage.total_tokens)
 
 
@@ -158,16 +182,21 @@ def parse_endpoints(body: Mapping[str, JsonValue]) -> Pricing | None:
 
 def _info(entry: Mapping[str, JsonValue]) -> ModelInfo:
     name, context = entry.get("id"), entry.get("context_length")
-    parameters = entry.get("supported_parameters")
+    architecture = entry.get("architecture")
     return ModelInfo(
         name=name if isinstance(name, str) else "",
         pricing=_pricing(entry.get("pricing")),
         context_length=context if isinstance(context, int) else None,
-        supported_parameters=frozenset(
-            one
-            for one in (parameters if isinstance(parameters, list) else [])
-            if isinstance(one, str)
+        supported_parameters=_names(entry.get("supported_parameters")),
+        input_modalities=_names(
+            architecture.get("input_modalities") if isinstance(architecture, dict) else None
         ),
+    )
+
+
+def _names(value: JsonValue) -> frozenset[str]:
+    return frozenset(
+        one for one in (value if isinstance(value, list) else []) if isinstance(one, str)
     )
 
 
@@ -187,6 +216,7 @@ def _pricing(prices: JsonValue) -> Pricing | None:
         prompt=_highest(levels, _PER_TOKEN_OF_PROMPT),
         completion=_highest(levels, _PER_TOKEN_OF_COMPLETION),
         request=_highest(levels, ("request",)),
+        image=_highest(levels, ("image",)),
         cached=_dollars(prices.get("input_cache_read")),
     )
 

@@ -9,6 +9,7 @@ __all__ = ["scrub"]
 
 _SECRETS = re.compile(
     r"""sk-[A-Za-z0-9_-]{6,}            # keys of OpenRouter (sk-or-v1-…) and others
+      | data:image/[^\s"']+             # a picture
       | (?i:bearer\s+)[^\s"',;]{6,}     # an Authorization header
       | \b(?:user|org)_[A-Za-z0-9]{6,}  # account names
       | (?i:"?(?:user_id|flagged_input|raw)"?\s*[:=]\s*)(?:"[^"]*"?|\S+)""",

@@ -77,6 +77,12 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({httpx.URL(self.base_url).host!r})"
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        url = httpx.URL(self.base_url)
+        return url.host, url.port or (443 if url.scheme == "https" else 80)
+
     def request(self, client: httpx.Client | httpx.AsyncClient, call: Call[R]) -> httpx.Request:
         """The HTTP request of a call; only it ever holds the key in the clear.
 

@@ -28,7 +28,7 @@ class WrittenCall:
 
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)

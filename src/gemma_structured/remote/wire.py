@@ -17,6 +17,7 @@ from gemma_structured.remote.tool_calls import encode_call, encode_offer, encode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gemma_structured.images import Image
     from gemma_structured.messages import Message
     from gemma_structured.tools import ToolOffer
     from gemma_structured.types import JsonValue, SamplingParams
@@ -29,6 +30,7 @@ StructuredMode: TypeAlias = Literal[
 """How a server is told of the output's form, beside the prompt."""
 
 _TOKENS_PER_MESSAGE: Final = 16
+_TOKENS_PER_IMAGE: Final = 16_384
 _TOKENS_PER_REQUEST: Final = 64
 """Room for what a chat template adds: role markers, and its own preamble."""
 
@@ -92,7 +94,7 @@ class ChatRequest:
     """
 
     model: str
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = field(repr=False)
     max_tokens: int
     sampling: SamplingParams
     form: OutputForm = field(default_factory=OutputForm)
@@ -104,7 +106,8 @@ class ChatRequest:
         """The request's body.
 
         Raises:
-            InputError: A text holds lone surrogates, which UTF-8 cannot say.
+            InputError: A text holds lone surrogates, which UTF-8 cannot say; an image cannot be
+                read, or is none.
         """
         body: dict[str, JsonValue] = {
             "model": self.model,
@@ -128,20 +131,32 @@ class ChatRequest:
 
     @property
     def text(self) -> str:
-        """All that the model is given to read, message after message."""
+        """All that the model is given to read, message after message; addresses of images too."""
         texts: list[str] = []
         for message in self.messages:
             texts.append(message.text)
+            if isinstance(message, UserMessage):
+                texts += [image.source for image in message.images if isinstance(image.source, str)]
             if isinstance(message, AssistantMessage):
                 texts += [json.dumps(dict(call.written)) for call in message.tool_calls]
         return "\n\n".join(texts)
 
     @property
+    def images(self) -> tuple[Image, ...]:
+        """All that the model is given to look at."""
+        users = (message for message in self.messages if isinstance(message, UserMessage))
+        return tuple(image for message in users for image in message.images)
+
+    @property
     def max_prompt_tokens(self) -> int:
-        """An upper bound of the prompt's tokens: no tokenizer has more tokens than bytes."""
+        """An upper bound of the prompt's tokens: no tokenizer has more tokens than bytes.
+
+        What an image comes to is up to the model; it is reckoned with more than any is known for.
+        """
         members = self.form.encode() | (encode_offer(self.tools) if self.tools else {})
         apart = json.dumps(members, ensure_ascii=False)
         size = len((self.text + apart).encode("utf-8", "surrogatepass"))
+        size += _TOKENS_PER_IMAGE * len(self.images)
         return size + _TOKENS_PER_MESSAGE * len(self.messages) + _TOKENS_PER_REQUEST
 
 
@@ -150,8 +165,10 @@ def _messages(message: Message) -> list[JsonValue]:
     match message:
         case SystemMessage(text=text):
             return [{"role": "system", "content": text}]
-        case UserMessage():
+        case UserMessage(images=()):
             return [{"role": "user", "content": message.text}]
+        case UserMessage(parts=parts):
+            return [{"role": "user", "content": list(map(_part, parts))}]
         case AssistantMessage(text=text, tool_calls=()):
             return [{"role": "assistant", "content": text}]
         case AssistantMessage(text=text, tool_calls=calls):
@@ -159,6 +176,12 @@ def _messages(message: Message) -> list[JsonValue]:
             return [{"role": "assistant", "content": text or None, "tool_calls": asked}]
         case ToolMessage(returns=returns):
             return [encode_return(returned) for returned in returns]
+
+
+def _part(part: str | Image) -> JsonValue:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": part.url}}
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, JsonValue]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from gemma_structured.schema.bound_scopes import Scopes
     from gemma_structured.schema.bounds import Bounds
+    from gemma_structured.schema.json_schema import FormatMeaning
     from gemma_structured.types import JsonValue
 
 __all__ = ["added_bounds"]
@@ -63,7 +64,9 @@ _MAP_KEYWORDS: Final = frozenset(
 )
 
 
-def added_bounds(node: Node, bounds: Bounds, scopes: Scopes) -> dict[str, JsonValue]:
+def added_bounds(
+    node: Node, bounds: Bounds, scopes: Scopes, formats: FormatMeaning
+) -> dict[str, JsonValue]:
     """The keywords to add to a schema; none where it needs or bears none."""
     if "enum" in node or "const" in node or ("$ref" in node and "type" not in node):
         return {}
@@ -71,7 +74,7 @@ def added_bounds(node: Node, bounds: Bounds, scopes: Scopes) -> dict[str, JsonVa
     names = kinds if isinstance(kinds, list) else [kinds]
     added: dict[str, JsonValue] = {}
     if "string" in names and scopes.free(node, "string"):
-        added |= _string(node, bounds)
+        added |= _string(node, bounds, formats)
     if {"number", "integer"} & {str(name) for name in names} and scopes.free(node, "number"):
         added |= _number(node, bounds, whole="number" not in names)
     if "array" in names and scopes.free(node, "array"):
@@ -81,11 +84,11 @@ def added_bounds(node: Node, bounds: Bounds, scopes: Scopes) -> dict[str, JsonVa
     return added
 
 
-def _string(node: Node, bounds: Bounds) -> dict[str, JsonValue]:
+def _string(node: Node, bounds: Bounds, formats: FormatMeaning) -> dict[str, JsonValue]:
     length = bounds.string_length
     if length is None or "maxLength" in node or "pattern" in node:
         return {}
-    known = _FORMAT_LENGTHS.get(str(node.get("format")))
+    known = _FORMAT_LENGTHS.get(str(node.get("format"))) if formats == "assertion" else None
     if known == 0:
         return {}
     if known is not None:

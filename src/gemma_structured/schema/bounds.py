@@ -91,7 +91,7 @@ def bound(
     scopes = Scopes(schema)
     added: dict[Path, dict[str, JsonValue]] = {}
     for path, node in schema.walk():
-        if isinstance(node, dict) and (new := added_bounds(node, bounds, scopes)):
+        if isinstance(node, dict) and (new := added_bounds(node, bounds, scopes, schema.formats)):
             added[path] = new
     if not added:
         return schema, ()

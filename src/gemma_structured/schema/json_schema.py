@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-from gemma_structured.exceptions import SchemaError
+from gemma_structured.exceptions import InputError, SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
 from gemma_structured.schema.plain_json import plain_json
 from gemma_structured.schema.references import References, Schema
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from referencing import Registry
 
-__all__ = ["JsonSchema", "Path", "Schema"]
+__all__ = ["FormatMeaning", "JsonSchema", "Path", "Schema"]
 
 Path = tuple[str | int, ...]
 """Keys and indexes from the root of a schema."""
+
+FormatMeaning: TypeAlias = Literal["assertion", "annotation"]
+"""Whether a text that is not of its `format` is wrong, or not."""
 
 
 class JsonSchema(Term[JsonValue]):
@@ -36,31 +39,49 @@ class JsonSchema(Term[JsonValue]):
         value: The schema, as `json.load` gives it. It is copied.
         registry: Schemas elsewhere that it may refer to by their URIs
             (https://referencing.readthedocs.io/). Nothing is ever fetched.
+        formats: Whether the drafts' formats are asserted, in the mask and in validation, or say
+            nothing. The drafts leave that open; those that no draft defines never say anything.
 
     Raises:
+        InputError: `formats` is neither of the two.
         SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
             a `$ref` leads nowhere, or it applies itself to one value without end. The error's
             `path` is a JSON Pointer to the place.
     """
 
-    __slots__ = ("_canonical", "_dialect", "_references", "_registry", "_value")
+    __slots__ = ("_canonical", "_dialect", "_formats", "_references", "_registry", "_value")
 
-    def __init__(self, value: object, *, registry: Registry[Any] | None = None) -> None:
+    def __init__(
+        self,
+        value: object,
+        *,
+        registry: Registry[Any] | None = None,
+        formats: FormatMeaning = "assertion",
+    ) -> None:
         from gemma_structured.schema.metaschema import check_schema  # noqa: PLC0415 - a cycle
 
+        if formats not in {"assertion", "annotation"}:
+            raise InputError(f'formats is "assertion" or "annotation", not {formats!r:.40}.')
         plain = plain_json(value)
         if not isinstance(plain, dict | bool):
             raise SchemaError(
                 f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",
                 hint="Pass the decoded schema, as json.load gives it.",
             )
-        self._set(plain, _dialect_of(plain), registry)
+        self._set(plain, _dialect_of(plain), registry, formats)
         check_schema(self)
 
-    def _set(self, value: Schema, dialect: Dialect, registry: Registry[Any] | None) -> None:
+    def _set(
+        self,
+        value: Schema,
+        dialect: Dialect,
+        registry: Registry[Any] | None,
+        formats: FormatMeaning,
+    ) -> None:
         self._value: Schema = value
         self._registry = registry
         self._dialect = dialect
+        self._formats: FormatMeaning = formats
         self._canonical: str | None = None
         self._references: References | None = None
 
@@ -70,6 +91,7 @@ class JsonSchema(Term[JsonValue]):
         value: Schema,
         dialect: Dialect | None = None,
         registry: Registry[Any] | None = None,
+        formats: FormatMeaning = "assertion",
     ) -> Self:
         """Wrap a schema that this package has built itself: neither copied nor checked.
 
@@ -77,9 +99,10 @@ class JsonSchema(Term[JsonValue]):
             value: The schema; the caller gives it away.
             dialect: Its draft, where it is not the one that `$schema` names.
             registry: Schemas elsewhere that it refers to.
+            formats: Whether formats are asserted.
         """
         made = cls.__new__(cls)
-        cls._set(made, value, dialect or _dialect_of(value), registry)
+        cls._set(made, value, dialect or _dialect_of(value), registry, formats)
         return made
 
     @property
@@ -96,6 +119,11 @@ class JsonSchema(Term[JsonValue]):
     def registry(self) -> Registry[Any] | None:
         """Schemas elsewhere that it may refer to."""
         return self._registry
+
+    @property
+    def formats(self) -> FormatMeaning:
+        """Whether formats are asserted."""
+        return self._formats
 
     @property
     def canonical(self) -> str:
@@ -138,7 +166,9 @@ class JsonSchema(Term[JsonValue]):
         Returns:
             The new schema, of the same draft. It is trusted: not checked again.
         """
-        return JsonSchema.trusted(_transform(self._value, (), fn), self._dialect, self._registry)
+        return JsonSchema.trusted(
+            _transform(self._value, (), fn), self._dialect, self._registry, self._formats
+        )
 
     def resolve(self, ref: str, *, base: Path = ()) -> Schema:
         """The schema that a reference leads to.
@@ -154,7 +184,9 @@ class JsonSchema(Term[JsonValue]):
 
     def __eq__(self, other: object) -> bool:
         return (
-            self.canonical == other.canonical and self._dialect is other._dialect
+            self.canonical == other.canonical
+            and self._dialect is other._dialect
+            and self._formats == other._formats
             if isinstance(other, JsonSchema)
             else NotImplemented
         )

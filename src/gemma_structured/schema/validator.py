@@ -17,6 +17,7 @@ from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
 
 from gemma_structured.schema.code import CODE_KEYWORD
 from gemma_structured.schema.code_parsers import code_fault, known_language
+from gemma_structured.schema.dialect import find_dialect
 from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
 from gemma_structured.schema.equality import EnumCache, instance_key
 from gemma_structured.schema.evaluated import evaluated_keys, undeclared_keys
@@ -41,12 +42,11 @@ Schema = dict[str, JsonValue]
 
 
 def compile_validator(schema: JsonSchema) -> Validator:
-    """A validator for a schema, with formats checked; compile it once and keep it."""
+    """A validator for a schema, its formats checked if it asserts them; compile it once."""
+    checker = format_checker(schema.dialect) if schema.formats == "assertion" else None
     # With a registry of one's own, jsonschema fetches nothing.
     known = REGISTRY if schema.registry is None else REGISTRY.combine(schema.registry)
-    return validator_class(schema.dialect)(
-        schema.value, registry=known, format_checker=format_checker(schema.dialect)
-    )
+    return validator_class(schema.dialect)(schema.value, registry=known, format_checker=checker)
 
 
 @lru_cache(maxsize=16)
@@ -66,8 +66,24 @@ def validator_class(dialect: Dialect) -> type[Validator]:
     }
     known = dialect.validator_class.VALIDATORS
     used = {keyword: check for keyword, check in corrected.items() if keyword in known}
-    made = extend(dialect.validator_class, used | _OURS)  # type: ignore[no-untyped-call]
+    made: Any = extend(dialect.validator_class, used | _OURS)  # type: ignore[no-untyped-call]
+    made.evolve = _evolve
     return cast("type[Validator]", made)
+
+
+def _evolve(validator: Any, **changes: Any) -> Any:
+    """The validator of another schema; jsonschema's own class forgets these corrections.
+
+    It does so wherever a `$schema` stands, which a `$ref` to the root comes by.
+    """
+    schema = changes.setdefault("schema", validator.schema)
+    named = schema.get("$schema") if isinstance(schema, dict) else None
+    dialect = find_dialect(named) if isinstance(named, str) else None
+    kind: Any = type(validator) if dialect is None else validator_class(dialect)
+    for field in kind.__attrs_attrs__:
+        if field.init:
+            changes.setdefault(field.alias, getattr(validator, field.name))
+    return kind(**changes)
 
 
 def _pattern(_: Validator, pattern: str, instance: JsonValue, _schema: Schema) -> Errors:

@@ -63,10 +63,18 @@ def _conversation(body: Mapping[str, JsonValue]) -> list[Message]:
     kinds = {"system": SystemMessage, "user": UserMessage, "assistant": AssistantMessage}
     messages = body.get("messages")
     return [
-        kinds[str(message["role"])](str(message["content"]))
+        kinds[str(message["role"])](_text(message["content"]))
         for message in (messages if isinstance(messages, list) else [])
         if isinstance(message, dict) and message.get("role") in kinds
     ]
+
+
+def _text(content: JsonValue) -> str:
+    """The content's text; what else it has, models here cannot see."""
+    if not isinstance(content, list):
+        return str(content)
+    texts = [str(part["text"]) for part in content if isinstance(part, dict) and "text" in part]
+    return "\n\n".join(texts)
 
 
 def _schema(body: Mapping[str, JsonValue]) -> dict[str, JsonValue] | None:

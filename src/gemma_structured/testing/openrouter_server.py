@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gemma_structured.exceptions import GemmaStructuredError, InputError, SchemaError
 from gemma_structured.testing.openrouter_replies import Answer, Cut, Failure, Raw, Wire
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from gemma_structured.models.local import LocalModel
     from gemma_structured.testing.openrouter_replies import Reply
     from gemma_structured.types import JsonValue
 
@@ -56,7 +58,8 @@ class FakeOpenRouter:
     Args:
         *replies: What it answers, one after the other.
         answer: Answers when the replies are used up: a text, a reply, or what makes either from a
-            request (a real model, for instance).
+            request (a real model, for instance). Where neither replies nor this are given, the
+            embedded model answers (extra `embedded`); a script that is used up is an error.
         key: The key that it wants; `None` takes every request.
         pricing: Prices by model, as `/models` lists them.
         endpoints: Prices of a model's endpoints, as `/models/{id}/endpoints` lists them.
@@ -83,6 +86,9 @@ class FakeOpenRouter:
         self.open_connections = 0
         self._replies = deque(replies)
         self._answer = answer
+        self._is_scripted = bool(replies) or answer is not None
+        self._model: LocalModel | None = None
+        self._loading = threading.Lock()
         self._pricing = pricing or {}
         self._endpoints = endpoints or {}
         self._loop = asyncio.new_event_loop()
@@ -104,6 +110,7 @@ class FakeOpenRouter:
 
     def script(self, *replies: Reply) -> None:
         """Add replies to those that are still to be given."""
+        self._is_scripted = True
         self._replies.extend(replies)
 
     def __enter__(self) -> Self:
@@ -119,6 +126,8 @@ class FakeOpenRouter:
     ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        if self._model is not None:
+            self._model.unload()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -186,6 +195,8 @@ class FakeOpenRouter:
         if self._replies:
             return self._replies.popleft().wire(received.body)
         answer = self._answer
+        if answer is None and not self._is_scripted:
+            answer = self._embedded
         if callable(answer):  # it may take its time, as a model does
             answer = await asyncio.to_thread(answer, received)
         if isinstance(answer, str):
@@ -193,6 +204,20 @@ class FakeOpenRouter:
         if answer is None:
             return Failure(status=418, message="The script is used up").wire({})
         return answer.wire(received.body)
+
+    def _embedded(self, received: Received) -> Reply | str:
+        """Let the embedded model answer; it is loaded once."""
+        from gemma_structured.models.local import LocalModel  # noqa: PLC0415 - only where asked
+        from gemma_structured.testing.openrouter_answers import answer_from  # noqa: PLC0415
+
+        with self._loading:
+            if self._model is None:
+                self._model = LocalModel()
+        try:
+            return answer_from(self._model)(received)
+        except GemmaStructuredError as error:
+            status = 400 if isinstance(error, InputError | SchemaError) else 503
+            return Failure(status=status, message=str(error))
 
     def _list(self, path: str) -> Wire:
         """Models, or the endpoints of one."""
@@ -203,6 +228,7 @@ class FakeOpenRouter:
                     "context_length": 131_072,
                     "pricing": pricing,
                     "supported_parameters": ["max_tokens", "response_format", "tools"],
+                    "architecture": {"input_modalities": ["text", "image"]},
                 }
                 for name, pricing in self._pricing.items()
             ]

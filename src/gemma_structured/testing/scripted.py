@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 
     from gemma_structured.driver import ModelRequest, Task
+    from gemma_structured.messages import Message
 
 __all__ = ["Answer", "Script", "ScriptedModel"]
 
@@ -166,16 +167,19 @@ class ScriptedResponder:
 
     def prompt(self, request: ModelRequest) -> str:
         """The messages, one paragraph each."""
-        messages = build_messages(
+        return "\n\n".join(
+            f"{type(each).__name__.removesuffix('Message').lower()}: {each.text}"
+            for each in self.messages(request)
+        )
+
+    def messages(self, request: ModelRequest) -> list[Message]:
+        """The messages, as any model is given them."""
+        return build_messages(
             request.input,
             self._task.output_type,
             instruction=self._task.instruction,
             examples=self._task.examples,
             issues=request.issues,
-        )
-        return "\n\n".join(
-            f"{type(each).__name__.removesuffix('Message').lower()}: {each.text}"
-            for each in messages
         )
 
     def count_tokens(self, request: ModelRequest) -> int:

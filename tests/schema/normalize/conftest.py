@@ -12,8 +12,10 @@ import pytest
 from gemma_structured.exceptions import SchemaError
 from gemma_structured.grammar.llguidance import LLGuidanceBackend
 from gemma_structured.grammar.spec import Grammar
+from gemma_structured.parsing.partial import JsonValueParser
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.normalize import Normalized, normalize
+from gemma_structured.schema.residual import ResidualChecks
 from gemma_structured.schema.validator import compile_validator
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
 
@@ -36,6 +38,17 @@ def _integers(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _integers(item) for key, item in value.items()}
     return value
+
+
+def _refused(checks: ResidualChecks, value: Any) -> tuple[str | int, ...] | None:
+    """Where a value is refused when it is written from its beginning to its end."""
+    parser, follower = JsonValueParser(), checks.follow()
+    parser.feed(canonical(value))
+    parser.finish()
+    for path, part in parser.closed_events:
+        if not follower.close(path, part):
+            return path
+    return None
 
 
 class Mask:
@@ -152,7 +165,10 @@ def check_law(schema: Any, values: tuple[Any, ...]) -> Normalized:
     rewritten = compile_validator(JsonSchema(normalized.schema.value))
     valid = compile_validator(original)
     mask = Mask(normalized.schema)
+    checks = ResidualChecks.of(original, normalized.residual)
     for value in values:
+        if checks is not None and (path := _refused(checks, value)) is not None:
+            assert not valid.is_valid(value), f"{value!r} is valid and was refused at {path}"
         if valid.is_valid(value):
             assert rewritten.is_valid(value), f"rewriting lost {value!r}"
             assert mask.accepts(value), f"the mask refuses {value!r}"
@@ -188,6 +204,12 @@ def mask() -> Callable[[Any], Mask]:
 def make_mask() -> Callable[[JsonSchema], Mask]:
     """The mask of a schema that is rewritten already."""
     return Mask
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[[ResidualChecks, Any], tuple[str | int, ...] | None]:
+    """Says where a value is refused while it is written."""
+    return _refused
 
 
 @pytest.fixture(scope="session")

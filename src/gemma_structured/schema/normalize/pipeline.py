@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT
@@ -32,23 +32,17 @@ _OLDER_NAMES: Final = {
 }
 
 
-def normalize(
-    schema: JsonSchema,
-    *,
-    formats: Literal["assertion", "annotation"] = "assertion",
-    limits: Limits = DEFAULT_LIMITS,
-) -> Normalized:
+def normalize(schema: JsonSchema, *, limits: Limits = DEFAULT_LIMITS) -> Normalized:
     """Rewrite a schema into what a grammar enforces, and collect the rest.
 
     Args:
         schema: A JSON Schema of any draft.
-        formats: Whether the formats of the schema's draft are asserted, as validation does.
         limits: Where to relax.
 
     Raises:
         SchemaError: A reference leads nowhere or in a circle, or nothing satisfies the schema.
     """
-    asserted = _asserted(schema.dialect) if formats == "assertion" else {}
+    asserted = _asserted(schema.dialect) if schema.formats == "assertion" else {}
     loader = Loader(schema, asserted)
     solver = Solver(loader, limits, format_checker(DEFAULT_DIALECT))
     graph = Graph(solver.vertex((loader.definition(loader.root),)), solver)
