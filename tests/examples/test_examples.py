@@ -19,6 +19,7 @@ PRINTED = {
     "prompt_and_cost": "forward passes",
     "tested_without_a_model": "",
     "agent_with_tools": "calls weight_of",
+    "agent_that_survives": "190",
     "fallback_and_images": "because LoadError",
 }
 

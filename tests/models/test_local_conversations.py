@@ -46,11 +46,10 @@ def model_of(architecture: str, **options: Any) -> gs.LocalModel:
     return gs.LocalModel.from_transformers(*built(architecture), name=architecture, **options)
 
 
-def prompt_ids(turns: Any, conversation: gs.Conversation) -> tuple[int, ...]:
+def prompt_ids(model: gs.LocalModel, turns: Any, conversation: gs.Conversation) -> tuple[int, ...]:
     """What a turn sends."""
-    responder = turns._responder
     request = ModelRequest(input=conversation)
-    return responder._render(request, responder._model.runtime()).token_ids
+    return model.bind(turns.task)._render(request, model.runtime()).token_ids
 
 
 def in_common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
@@ -60,14 +59,14 @@ def in_common(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 
 def talk(
-    model: gs.LocalModel, spec: Any, *, turns: int = 3, opening: str = "Hello there."
+    model: gs.LocalModel, spec: Any, *, turns: int = 3, opening: str = "Hello there.", seed: int = 4
 ) -> tuple[list[str], list[Usage], list[tuple[int, ...]]]:
     """Answers, what they cost and their prompts."""
-    taker = model.turns(spec, gs.ToolOffer.of([]), temperature=1.0, seed=4, max_tokens=600)
+    taker = model.turns(spec, gs.ToolOffer.of([]), temperature=1.0, seed=seed, max_tokens=600)
     conversation = gs.Conversation(gs.SystemMessage("Be kind."), gs.UserMessage(opening))
     answers, usages, prompts = [], [], []
     for number in range(turns):
-        prompts.append(prompt_ids(taker, conversation))
+        prompts.append(prompt_ids(model, taker, conversation))
         turn = taker(conversation)
         answers.append(turn.text)
         usages.append(turn.usage)
@@ -106,6 +105,24 @@ def test_reuse_changes_no_answer(architecture, answer):
     assert [usage.cached_tokens for usage in without[1]] == [0, 0, 0]
     for number in (1, 2):
         assert with_store[1][number].cached_tokens >= len(with_store[2][number - 1]) - OPENING
+
+
+def test_what_a_draft_guessed_wrong_is_not_kept():
+    """Where an answer ends inside a draft, the state that is kept is that of the answer alone."""
+    opening = "abcde" * 40
+    spec = gs.Regex("(abcde|xy){8,40}")
+    drafted = 0
+    for seed in range(6):
+        model = model_of("gemma4", drafts="on")
+        answers, usages, _ = talk(model, spec, opening=opening, turns=1, seed=seed)
+        drafted += sum(usage.drafted_tokens for usage in usages)
+        for ids, snapshot in model.runtime().prefixes._snapshots.items():
+            assert snapshot.length == len(ids)
+        end = max(model.runtime().prefixes._snapshots, key=len)
+        kept = model.runtime().vocabulary.decode(end).rpartition("thought\n")[2]
+        assert len(kept) >= len(answers[0]) - 5
+        assert answers[0].startswith(kept)
+    assert drafted > 0
 
 
 @gs.tool

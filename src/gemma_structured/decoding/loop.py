@@ -134,6 +134,8 @@ class DecodeLoop:
             sequence.drafts.learn(len(draft), confirmed)
         if not sequence.finished:
             self._session.rewind(row, self._session.length(row) - sequence.row_length)
+        elif sequence.keep_answer:
+            self._session.rewind(row, len(draft) - confirmed)
 
     @staticmethod
     def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:

@@ -67,7 +67,8 @@ class Answer:
         text: The content; `None` is a null.
         finish_reason: Why the model stopped; `None` is a null.
         reasoning: The thought.
-        tool_arguments: The arguments of a tool call, as text, instead of content.
+        tool_arguments: The arguments of one call, as text, of the first tool in the request.
+        tool_calls: Calls, each with its tool's name and its arguments as text.
         usage: The usage object's members; `None` leaves it out.
         model: Who the answer says it is from; the request's model unless told.
         piece: Characters a streamed piece.
@@ -90,6 +91,7 @@ class Answer:
     finish_reason: str | None = "stop"
     reasoning: str | None = None
     tool_arguments: str | None = None
+    tool_calls: Sequence[tuple[str, str]] = ()
     usage: Mapping[str, JsonValue] | None = field(default_factory=lambda: USAGE)
     model: str | None = None
     piece: int = 4
@@ -150,8 +152,9 @@ class Answer:
             "refusal": None,
             "reasoning": self.reasoning,
         }
-        if self.tool_arguments is not None:
-            message |= {"content": None, "tool_calls": [_call(request, self.tool_arguments)]}
+        if calls := self._calls(request):
+            message["tool_calls"] = [_call(n, *call) for n, call in enumerate(calls)]
+            message["content"] = self.text or None
         choice: dict[str, object] = {
             "index": 0,
             "logprobs": None,
@@ -203,23 +206,22 @@ class Answer:
             {"role": "assistant", "content": "", "reasoning": piece}
             for piece in _pieces(self.reasoning or "", self.piece)
         ]
-        if self.tool_arguments is None:
-            return deltas + [
-                {"role": "assistant", "content": piece}
-                for piece in _pieces(self.text or "", self.piece)
-            ]
-        first: dict[str, object] = {
-            "role": "assistant",
-            "content": None,
-            "tool_calls": [_call(request, None)],
-        }
-        pieces: list[dict[str, object]] = [
-            {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
-            for piece in _pieces(self.tool_arguments, self.piece)
-        ]
-        deltas.append(first)
-        deltas += pieces
+        for piece in _pieces(self.text or "", self.piece):
+            deltas.append({"role": "assistant", "content": piece})  # noqa: PERF401 - typed so
+        for number, (name, arguments) in enumerate(self._calls(request)):
+            opening = [_call(number, name, None)]
+            deltas.append({"role": "assistant", "content": None, "tool_calls": opening})
+            for piece in _pieces(arguments, self.piece):
+                more = {"index": number, "function": {"arguments": piece}}
+                deltas.append({"tool_calls": [more]})
         return deltas
+
+    def _calls(self, request: Mapping[str, JsonValue]) -> list[tuple[str, str]]:
+        """Names and arguments of the calls."""
+        calls = list(self.tool_calls)
+        if self.tool_arguments is not None:
+            calls.append((_first_tool(request), self.tool_arguments))
+        return calls
 
     def _chunk(
         self, request: Mapping[str, JsonValue], delta: Mapping[str, object], finish: str | None
@@ -301,12 +303,15 @@ def _pieces(text: str, size: int) -> list[str]:
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
-def _call(request: Mapping[str, JsonValue], arguments: str | None) -> dict[str, object]:
-    name = "answer"
+def _first_tool(request: Mapping[str, JsonValue]) -> str:
     tools = request.get("tools")
     if isinstance(tools, list) and tools and isinstance(tools[0], dict):
         function = tools[0].get("function")
         if isinstance(function, dict) and isinstance(function.get("name"), str):
-            name = str(function["name"])
-    function_call = {"name": name} if arguments is None else {"name": name, "arguments": arguments}
-    return {"index": 0, "id": "call_0", "type": "function", "function": function_call}
+            return str(function["name"])
+    return "answer"
+
+
+def _call(number: int, name: str, arguments: str | None) -> dict[str, object]:
+    function = {"name": name} if arguments is None else {"name": name, "arguments": arguments}
+    return {"index": number, "id": f"call_{number}", "type": "function", "function": function}
