@@ -176,7 +176,9 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     states = random_states(6) * torch.tensor([[1e-3], [1], [1e4], [0], [1], [1]])
     together = layer(states[None])[0]
     for index in range(6):
-        torch.testing.assert_close(layer(states[index : index + 1])[0], together[index], rtol=0, atol=0)
+        torch.testing.assert_close(
+            layer(states[index : index + 1])[0], together[index], rtol=0, atol=0
+        )
 
 
 def test_a_product_is_that_of_the_rounded_matrices() -> None:
@@ -185,7 +187,9 @@ def test_a_product_is_that_of_the_rounded_matrices() -> None:
     weight, rows = torch.randn(300, 64), torch.randn(20, 64)
     matrix = Int8Matrix(weight)
     expected = rounded(rows).double() @ matrix.weight().double().T
-    torch.testing.assert_close(matrix.product(rounded(rows)).double(), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        matrix.product(rounded(rows)).double(), expected, rtol=1e-5, atol=1e-5
+    )
     steps = weight.abs().amax(dim=1, keepdim=True) / 127
     assert bool(((weight - matrix.weight()).abs() <= 0.5001 * steps).all())
     steps = rows.abs().amax(dim=1, keepdim=True) / 127

@@ -102,7 +102,9 @@ class Head:
         wanted = [row[len(row) - count :] for row, count in zip(states, counts, strict=True)]
         shared = _Projection(self, torch.cat(wanted), ready=self._computed_by == "model")
         ends = itertools.accumulate(counts)
-        return [LazyLogits(shared, end - count, end) for end, count in zip(ends, counts)]
+        return [
+            LazyLogits(shared, end - count, end) for end, count in zip(ends, counts, strict=True)
+        ]
 
     def project(self, hidden: Tensor) -> Tensor:
         """All logits, float32: `[…, hidden]` to `[…, vocab]`."""
@@ -130,7 +132,8 @@ class Head:
 
     def is_wide(self, token_ids: Tensor) -> bool:
         """Whether tokens are so many that all logits cost less than theirs one by one."""
-        return token_ids.numel() * _SPARSE_SHARE > self._projection.weight.shape[0]
+        rows = cast("Tensor", self._projection.weight).shape[0]
+        return token_ids.numel() * _SPARSE_SHARE > rows
 
     def screen(self, states: Tensor) -> ScreenedStates | None:
         """Find out roughly what the logits of states `[tokens, hidden]` are, where that pays."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -55,7 +55,7 @@ class Int8Matrix:
     def weight(self) -> Tensor:
         """What it multiplies with instead of the weight, float32 `[outputs, inputs]`."""
         integers, _ = torch.ops.quantized.linear_unpack(self._packed)
-        return integers.dequantize()
+        return cast("Tensor", integers.dequantize())
 
 
 class Int8Linear(nn.Module):
@@ -102,4 +102,5 @@ def is_supported() -> bool:
 
 def _largest(rows: Tensor) -> Tensor:
     """The largest size of a number in each row, `[rows, 1]`; not 0."""
-    return torch.linalg.vector_norm(rows, ord=torch.inf, dim=1, keepdim=True).clamp_(min=_TINY)
+    sizes: Tensor = torch.linalg.vector_norm(rows, ord=torch.inf, dim=1, keepdim=True)
+    return sizes.clamp_(min=_TINY)

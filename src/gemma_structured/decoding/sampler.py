@@ -48,7 +48,7 @@ class Sampler:
         if not bool(torch.isfinite(logits.max())):
             raise ModelError(
                 "The model's logits are not finite.",
-                hint="Load it with dtype='float32' or 'bfloat16'; check the weights.",
+                hint="Load it with precision='float32' or 'bfloat16'; check the weights.",
             )
         if self.is_greedy:
             return int(logits.argmax())

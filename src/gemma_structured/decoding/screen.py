@@ -45,7 +45,8 @@ class Screen:
             rows = weight[at].float()
             self._norms[at] = torch.linalg.vector_norm(rows, dim=1)
             self._error_norms[at] = torch.linalg.vector_norm(rows - coarse[at], dim=1)
-        self._bias = None if projection.bias is None else projection.bias.detach().float()
+        bias = cast("Tensor | None", projection.bias)
+        self._bias = None if bias is None else bias.detach().float()
         self._rounding = _rounding(weight)
 
     @staticmethod
