@@ -91,7 +91,7 @@ class DecodeLoop:
                 count = to_boundary
         chunk = sequence.take(count)
         try:
-            return _Scheduled(sequence, chunk, sequence.draft(room))
+            return _Scheduled(sequence, chunk, sequence.draft(chunk, room))
         except Exception as error:  # noqa: BLE001 - it is this sequence's alone
             sequence.fail(explain(error))
             return _Scheduled(sequence, chunk, [])
