@@ -1,8 +1,8 @@
 """Drafts: guesses at the next tokens, which one forward verifies together.
 
-A sequence's `Drafter` proposes tokens; those that are not chosen are rewound. What is chosen is what
-would have been without a draft. Extraction copies its input, and lists repeat themselves, so the
-document and the answer so far say what comes next
+A sequence's `Drafter` proposes tokens; those that are not chosen are rewound. What is chosen is
+what would have been without a draft. Extraction copies its input, and lists repeat themselves, so
+the document and the answer so far say what comes next
 (https://github.com/apoorvumang/prompt-lookup-decoding).
 """
 
@@ -52,6 +52,11 @@ class DraftContext:
 class Drafter(Protocol):
     """Guesses at what comes next in one sequence."""
 
+    @property
+    def reads_hidden(self) -> bool:
+        """Whether it wants `DraftContext.hidden`."""
+        ...
+
     def propose(self, context: DraftContext, room: int) -> list[int]:
         """Tokens that may come next, at most `room`, likely ones; the grammar is asked later."""
         ...
@@ -71,12 +76,14 @@ class Drafters:
     def __init__(self, *drafters: Drafter) -> None:
         self._drafters = drafters
         self._last: Drafter | None = None
+        self.reads_hidden = any(drafter.reads_hidden for drafter in drafters)
 
     def propose(self, context: DraftContext, room: int) -> list[int]:
         """The first guess whose first token the grammar allows."""
-        for self._last in self._drafters:
-            tokens = self._last.propose(context, room)
+        for drafter in self._drafters:
+            tokens = drafter.propose(context, room)
             if tokens and context.matcher.count_valid(tokens[:1]):
+                self._last = drafter
                 return tokens
         self._last = None
         return []
@@ -99,6 +106,8 @@ class PromptLookup:
         encode: Text to token ids.
         max_tokens: The longest draft.
     """
+
+    reads_hidden = False
 
     def __init__(
         self, source: str, encode: Callable[[str], list[int]], *, max_tokens: int = 16

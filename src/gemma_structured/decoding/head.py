@@ -136,6 +136,7 @@ class _Projection:
     def __init__(self, head: Head, states: Tensor, *, ready: bool) -> None:
         self.head = head
         self.states = states
+        self.has_hidden = not ready
         self.computed = states.float() if ready else None
 
     def all(self) -> Tensor:
@@ -169,3 +170,10 @@ class LazyLogits:
             if few is not None:
                 return few
         return shared.all()[self._row, self._first + position, token_ids]
+
+    @torch.inference_mode()
+    def hidden(self, position: int) -> Tensor | None:
+        """The last hidden state at one position, `[hidden]`, copied; `None` if it is not known."""
+        if self._shared.has_hidden:
+            return self._shared.states[self._row, self._first + position].clone()
+        return None

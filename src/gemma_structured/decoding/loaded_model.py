@@ -30,6 +30,7 @@ class LoadedModel:
         dtype: The type of its weights.
         model_type: The text model's `model_type`, such as `"gemma4_text"`.
         architecture: The class that runs, such as `"Gemma4ForCausalLM"`.
+        draft_model: A model that guesses what this one will say, where there is one.
     """
 
     model: PreTrainedModel
@@ -41,6 +42,7 @@ class LoadedModel:
     dtype: torch.dtype
     model_type: str
     architecture: str
+    draft_model: PreTrainedModel | None = None
 
 
 def from_transformers(

@@ -86,7 +86,7 @@ class TokenSequence:
         self.cancellation = cancellation or Cancellation()
         self.drafts = drafts
         self.row: Row | None = None
-        self.hidden: Tensor | None = None
+        self.hidden: Tensor | None = None  # the model's state after its row, where drafts read it
         self.pending: list[int] = list(self.prompt_ids)
         self.output_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
@@ -199,7 +199,7 @@ class TokenSequence:
     def draft(self, chunk: Sequence[int], room: int) -> list[int]:
         """Tokens that may come after a chunk and that the grammar allows, at most `room`."""
         room = min(room, self.max_tokens - len(self.output_ids))
-        if self.drafts is None or self.reading_prompt or room < 1:
+        if self.drafts is None or self.reading_prompt or self.pending or room < 1:
             return []
         context = DraftContext(
             output_ids=self.output_ids,
