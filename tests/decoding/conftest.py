@@ -114,7 +114,7 @@ def assistant_for() -> Callable[..., PreTrainedModel]:
         )
         with torch.random.fork_rng(devices=[]), buildable_assistants():
             model = transformers.Gemma4AssistantForCausalLM(config)
-        _randomize(model, seed=7)
+        _randomize(model, seed=1)
         return model.eval()
 
     return make

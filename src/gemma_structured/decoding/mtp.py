@@ -57,6 +57,9 @@ class MTPModel:
         session: Where the target's rows are.
         name: The assistant's, for errors.
 
+    Attributes:
+        session: Where the target's rows are.
+
     Raises:
         LoadError: They do not fit each other.
     """
@@ -73,7 +76,7 @@ class MTPModel:
         _check_fit(assistant, target, name)
         self._assistant = assistant.eval()  # type: ignore[no-untyped-call]
         self._embed = cast("Callable[[Tensor], Tensor]", target.get_input_embeddings())
-        self._session = session
+        self.session = session
         self._dtype = assistant.dtype
         own = assistant.config.get_text_config()
         self._window: int = own.sliding_window
@@ -87,12 +90,12 @@ class MTPModel:
             hidden: The target's last hidden state after them, `[hidden]`.
         """
         shared = {
-            kind: self._session.keys_and_values(
+            kind: self.session.keys_and_values(
                 row, layer, None if kind == "full_attention" else self._window + 1
             )
             for kind, layer in self._layers.items()
         }
-        return MTPState(self._step, shared, self._session.length(row), hidden)
+        return MTPState(self._step, shared, self.session.length(row), hidden)
 
     @torch.inference_mode()
     def _step(
