@@ -35,8 +35,8 @@ def buildable_assistants() -> Generator[None]:
 
     with _lock:
         original = vars(Config)["kv_sharing_modes"]
-        Config.kv_sharing_modes = property(kv_sharing_modes)  # type: ignore[method-assign,assignment]
+        type.__setattr__(Config, "kv_sharing_modes", property(kv_sharing_modes))
         try:
             yield
         finally:
-            Config.kv_sharing_modes = original  # type: ignore[method-assign]
+            type.__setattr__(Config, "kv_sharing_modes", original)
