@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast, get_args
 from gemma_structured.decoding.checkpoint import local_folder
 from gemma_structured.decoding.hub import download
 from gemma_structured.decoding.load_errors import translate_errors
-from gemma_structured.decoding.load_options import Dtype, LoadOptions
+from gemma_structured.decoding.load_options import LoadOptions, Precision
 from gemma_structured.decoding.loader import load_weights
 from gemma_structured.decoding.mtp import check_target
 from gemma_structured.decoding.mtp_patch import buildable_assistants
@@ -42,7 +42,7 @@ def load_draft_model(
     dtype = str(target.dtype).removeprefix("torch.")
     own = LoadOptions(
         device=str(target.device),
-        dtype=cast("Dtype", dtype) if dtype in get_args(Dtype) else "auto",
+        precision=cast("Precision", dtype) if dtype in get_args(Precision) else None,
         token=options.token,
         local_files_only=options.local_files_only,
         trust_remote_code=options.trust_remote_code,

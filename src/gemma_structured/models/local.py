@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from gemma_structured.decoding.load_options import DeviceMap, Dtype, ExpertsImplementation
+    from gemma_structured.decoding.load_options import DeviceMap, ExpertsImplementation, Precision
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime import Runtime
     from gemma_structured.driver import Task
@@ -44,7 +44,8 @@ class LocalModel(Model):
     Args:
         source: `"embedded"`, a folder, or a hub id such as `"google/gemma-4-26B-A4B-it"`.
         device: `"auto"`, or a name that PyTorch knows.
-        dtype: `"auto"`, `"float32"`, `"bfloat16"` or `"float16"`.
+        precision: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"`, or `"auto"` for the faster
+            of the first two on this machine; see `LoadOptions`.
         device_map: Where accelerate puts the layers, over several devices; replaces `device`.
         quantization_config: Passed on to transformers.
         revision: Branch, tag or commit on the hub.
@@ -77,7 +78,7 @@ class LocalModel(Model):
         source: str | Path = EMBEDDED,
         *,
         device: str = "auto",
-        dtype: Dtype = "auto",
+        precision: Precision | None = None,
         device_map: DeviceMap | None = None,
         quantization_config: object = None,
         revision: str | None = None,
@@ -102,7 +103,7 @@ class LocalModel(Model):
             raise InputError("A draft_model is given, and drafts are off: choose one.")
         options = LoadOptions(
             device=device,
-            dtype=dtype,
+            precision=precision,
             device_map=device_map,
             quantization_config=quantization_config,
             revision=revision,

@@ -199,6 +199,7 @@ class LocalResponder:
             model_name=self._model.name,
             constrained=True,
             report=self._report,
+            precision=self._model.runtime().loaded.precision,
         )
 
 

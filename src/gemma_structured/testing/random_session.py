@@ -160,3 +160,7 @@ class _Windows:
     def hidden(self, position: int) -> Tensor | None:
         del position
         return None
+
+    def contenders(self, position: int, token_ids: Tensor) -> Tensor:
+        largest = self.at(position, token_ids).argmax()
+        return token_ids[largest : largest + 1]
