@@ -169,6 +169,7 @@ class _Projection:
     def __init__(self, head: Head, states: Tensor, *, ready: bool) -> None:
         self.head = head
         self.states = states
+        self.has_hidden = not ready
         self.computed = states.float() if ready else None
         self._screened: ScreenedStates | None = None
 
@@ -219,3 +220,10 @@ class LazyLogits:
         can_reach = head.capped(most[token_ids]) >= reached - _CAP_ROUNDING * reached.abs()
         contenders = token_ids[can_reach]
         return contenders if len(contenders) else token_ids  # states that are no numbers
+
+    @torch.inference_mode()
+    def hidden(self, position: int) -> Tensor | None:
+        """The last hidden state at one position, `[hidden]`, copied; `None` if it is not known."""
+        if self._shared.has_hidden:
+            return self._shared.states[self._first + position].clone()
+        return None

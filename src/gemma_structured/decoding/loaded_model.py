@@ -32,6 +32,7 @@ class LoadedModel:
         precision: What it computes in: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"`.
         model_type: The text model's `model_type`, such as `"gemma4_text"`.
         architecture: The class that runs, such as `"Gemma4ForCausalLM"`.
+        draft_model: A model that guesses what this one will say, where there is one.
     """
 
     model: PreTrainedModel
@@ -44,6 +45,7 @@ class LoadedModel:
     precision: str
     model_type: str
     architecture: str
+    draft_model: PreTrainedModel | None = None
 
 
 def from_transformers(
