@@ -27,7 +27,7 @@ from decode import ForwardCounter
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
-from throughput_lanes import Lane, _with_screen, our_lanes, ours, rivals
+from throughput_lanes import Lane, our_lanes, ours, rivals, with_screen
 from throughput_work import KINDS, documents
 
 import gemma_structured as gs
@@ -101,9 +101,9 @@ def draw(rows: Sequence[dict[str, Any]], ours_count: int, file: Path, title: str
     import matplotlib as mpl
 
     mpl.use("svg")
-    from matplotlib import pyplot
+    import matplotlib.pyplot as plt
 
-    figure, axes = pyplot.subplots(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
     names = [
         row["lane"] + ("" if row["precision"] == "float32" else f" ({row['precision']})")
         for row in rows
@@ -133,7 +133,7 @@ def main() -> None:
     counters = [ForwardCounter(m.runtime().loaded.model) for m in (model, int8)]
     own = [
         *our_lanes(model),
-        ours("all", _with_screen(int8)),
+        ours("all", with_screen(int8)),
         ours("all, batch of 8", int8, batch=True),
     ]
     lanes = [*own, *rivals(model)]

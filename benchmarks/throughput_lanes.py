@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
 from throughput_work import KINDS
 
 import gemma_structured as gs
@@ -14,6 +13,7 @@ from gemma_structured.grammar.llguidance import LLGuidanceBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from pydantic import BaseModel
     from throughput_work import Kind
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
 
-__all__ = ["Lane", "our_lanes", "rivals"]
+__all__ = ["Lane", "our_lanes", "ours", "rivals", "with_screen"]
 
 MAX_TOKENS = 200
 
@@ -83,7 +83,7 @@ class _Compiled:
         return OneTokenAtATime(self._compiled.matcher())
 
 
-def _with_whole_head(model: gs.LocalModel) -> gs.LocalModel:
+def with_whole_head(model: gs.LocalModel) -> gs.LocalModel:
     """Compute all logits for every choice."""
     head = model.runtime().session._head
     head.is_wide = lambda _: True  # type: ignore[method-assign]
@@ -91,7 +91,7 @@ def _with_whole_head(model: gs.LocalModel) -> gs.LocalModel:
     return model
 
 
-def _with_screen(model: gs.LocalModel) -> gs.LocalModel:
+def with_screen(model: gs.LocalModel) -> gs.LocalModel:
     """Make the screen with the first document, which is not counted."""
     model.runtime().session._head._reads_before_screen = 1
     return model
@@ -129,17 +129,20 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
 
     bare: dict[str, Any] = {"prefix_cache_bytes": 0, "drafts": "off"}
     return [
-        ours("masks only", _with_whole_head(with_options(grammar_backend=MasksOnly(), **bare))),
-        ours("+ fast-forward", _with_whole_head(with_options(**bare))),
-        ours("+ prefix", _with_whole_head(with_options(drafts="off"))),
-        ours("+ head", _with_screen(with_options(drafts="off"))),
-        ours("+ drafts", _with_screen(model)),
+        ours("masks only", with_whole_head(with_options(grammar_backend=MasksOnly(), **bare))),
+        ours("+ fast-forward", with_whole_head(with_options(**bare))),
+        ours("+ prefix", with_whole_head(with_options(drafts="off"))),
+        ours("+ head", with_screen(with_options(drafts="off"))),
+        ours("+ drafts", with_screen(model)),
         ours("+ batch of 8", model, batch=True),
     ]
 
 
 def rivals(model: gs.LocalModel) -> list[Lane]:
-    """outlines, transformers with two libraries' processors, and guidance where it is installed."""
+    """outlines, transformers with two libraries' processors, and guidance where it is installed.
+
+    Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
+    """
     loaded = model.runtime().loaded
     prompts = {
         kind.name: model.compile(
@@ -153,9 +156,9 @@ def rivals(model: gs.LocalModel) -> list[Lane]:
         return prompts[kind].prompt(text).removeprefix(loaded.tokenizer.bos_token or "")
 
     lanes = [
-        _outlines("outlines", loaded, prompt, "outlines_core"),
-        _outlines("outlines, its llguidance", loaded, prompt, "llguidance"),
-        _outlines("outlines, batch of 8", loaded, prompt, "outlines_core", batch=True),
+        _outlines("outlines (xgrammar)", loaded, prompt, "xgrammar"),
+        _outlines("outlines (llguidance)", loaded, prompt, "llguidance"),
+        _outlines("outlines (llguidance), batch of 8", loaded, prompt, "llguidance", batch=True),
         _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
         _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
     ]

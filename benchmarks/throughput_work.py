@@ -13,7 +13,14 @@ import gemma_structured as gs
 
 __all__ = ["KINDS", "Kind", "documents"]
 
-_PEOPLE = ["Priya Nair", "Joao Lima", "Marta Kowalska", "Yusuf Demir", "Ingrid Solberg", "Anna Berg"]
+_PEOPLE = [
+    "Priya Nair",
+    "Joao Lima",
+    "Marta Kowalska",
+    "Yusuf Demir",
+    "Ingrid Solberg",
+    "Anna Berg",
+]
 _PRODUCTS = ["Falcon R7 router", "Breeze 200 fan", "Northwind DW-55 dishwasher", "Summit backpack"]
 _FAULTS = [
     "drops the connection every hour since the last update",
