@@ -214,7 +214,7 @@ class BlankLine(StoppingCriteria):
         self._tokenizer = tokenizer
         self._length = length
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
         """Whether each row has ended."""
         texts = self._tokenizer.batch_decode(input_ids[:, self._length :])
         return torch.tensor(["\n\n" in text for text in texts], device=input_ids.device)
