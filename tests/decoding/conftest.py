@@ -26,10 +26,12 @@ from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS
 from gemma_structured.schema.output_type import OutputType
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
+from gemma_structured.testing.tiny_models import _randomize
 from gemma_structured.testing.tiny_shapes import SLIDING_WINDOW
 from gemma_structured.testing.tiny_shapes import Architecture as _Architecture
 from gemma_structured.types import SamplingParams
 
+KINDS = ("sliding_attention", "full_attention")
 LAW_MODELS = (*get_args(_Architecture), "mixtral_sliding", "gemma4_eager")
 """Every architecture, and two that differ in how attention is masked."""
 
@@ -76,6 +78,46 @@ def law_model(
 ) -> PreTrainedModel:
     """Each model in turn."""
     return model_for_law(law_model_name)
+
+
+@pytest.fixture(scope="session")
+def assistant_for() -> Callable[..., PreTrainedModel]:
+    """Makes a tiny Gemma 4 assistant with random weights for a tiny Gemma 4; settings may differ."""
+
+    def make(target: PreTrainedModel, **settings: Any) -> PreTrainedModel:
+        import transformers
+
+        from gemma_structured.decoding.mtp_patch import buildable_assistants
+
+        other = target.config
+        sliding, full = (other.per_layer_config[other.layer_types.index(k)] for k in KINDS)
+        text = {
+            "vocab_size": other.vocab_size,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 4,
+            "layer_types": [KINDS[0], KINDS[0], KINDS[0], KINDS[1]],
+            "num_attention_heads": 4,
+            "num_key_value_heads": sliding.num_key_value_heads,
+            "head_dim": sliding.head_dim,
+            "num_global_key_value_heads": full.num_key_value_heads,
+            "global_head_dim": full.head_dim,
+            "attention_k_eq_v": True,
+            "sliding_window": other.sliding_window,
+            "max_position_embeddings": other.max_position_embeddings,
+            "hidden_size_per_layer_input": 0,
+            "vocab_size_per_layer_input": 0,
+        }
+        config = transformers.Gemma4AssistantConfig(
+            text_config=transformers.Gemma4TextConfig(**(text | settings)),
+            backbone_hidden_size=settings.get("backbone_hidden_size", other.hidden_size),
+        )
+        with torch.random.fork_rng(devices=[]), buildable_assistants():
+            model = transformers.Gemma4AssistantForCausalLM(config)
+        _randomize(model, seed=1)
+        return model.eval()
+
+    return make
 
 
 @pytest.fixture(scope="session")

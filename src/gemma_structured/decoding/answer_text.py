@@ -32,6 +32,11 @@ class AnswerText:
     def __str__(self) -> str:
         return "".join(self._pieces)
 
+    @property
+    def pieces(self) -> Sequence[str]:
+        """What each token adds to the text."""
+        return self._pieces
+
     def append(self, token_ids: Sequence[int]) -> list[str]:
         """Add tokens; what each adds to the text is given back."""
         pieces = [self._decoder.feed((token_id,)) for token_id in token_ids]
@@ -54,12 +59,3 @@ class AnswerText:
         delta = "".join(self._pieces[self._taken : end])
         self._taken = max(self._taken, end)
         return delta
-
-    def tail(self, characters: int) -> str:
-        """The end of the text: at least so many characters, where there are as many."""
-        tail = ""
-        for piece in reversed(self._pieces):
-            tail = piece + tail
-            if len(tail) >= characters:
-                break
-        return tail

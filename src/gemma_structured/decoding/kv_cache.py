@@ -172,6 +172,20 @@ class RaggedCache(Cache):
             layers=tuple(layer.read(slot, length - bases[layer.window]) for layer in self._layers),
         )
 
+    def view(self, slot: int, layer: int, most: int | None = None) -> tuple[Tensor, Tensor]:
+        """A row's keys and values in a layer, or those of at most so many last tokens.
+
+        Returns:
+            Views, `[1, heads, tokens, head_dim]`.
+        """
+        cached = self._layers[layer]
+        keys, values = cached.keys, cached.values
+        if keys is None or values is None:
+            raise RuntimeError(f"Layer {layer} has no keys and values.")
+        stop = self.lengths[slot] - self.bases[cached.window][slot]
+        start = 0 if most is None else max(0, stop - most)
+        return keys[slot : slot + 1, :, start:stop], values[slot : slot + 1, :, start:stop]
+
     def rewindable(self, slot: int) -> int:
         """How many tokens can be taken back without losing what a window needs."""
         bases = {window: bases[slot] for window, bases in self.bases.items()}

@@ -91,7 +91,7 @@ class DecodeLoop:
                 count = to_boundary
         chunk = sequence.take(count)
         try:
-            return _Scheduled(sequence, chunk, sequence.draft(room))
+            return _Scheduled(sequence, chunk, sequence.draft(chunk, room))
         except Exception as error:  # noqa: BLE001 - it is this sequence's alone
             sequence.fail(explain(error))
             return _Scheduled(sequence, chunk, [])
@@ -132,6 +132,9 @@ class DecodeLoop:
             return  # its row is closed as it is, so that the cache clears all of it
         if sequence.drafts is not None:
             sequence.drafts.learn(len(draft), confirmed)
+            if sequence.drafts.reads_hidden:
+                stays = self._session.length(row) - len(draft) + confirmed == sequence.row_length
+                sequence.hidden = logits.hidden(confirmed) if stays else None
         if not sequence.finished:
             self._session.rewind(row, self._session.length(row) - sequence.row_length)
         elif sequence.keep_answer:
@@ -141,6 +144,8 @@ class DecodeLoop:
     def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
         """Sample among the allowed tokens; logits of others are not even computed."""
         allowed = torch.from_numpy(sequence.allowed_ids())
+        if sequence.takes_largest:
+            allowed = logits.contenders(position, allowed)
         if len(allowed) == 1:
             return int(allowed[0])
         return int(allowed[sequence.choose(logits.at(position, allowed))])

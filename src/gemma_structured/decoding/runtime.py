@@ -9,6 +9,7 @@ from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
 from gemma_structured.decoding.engine import Engine
 from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.loop import DecodeLoop
+from gemma_structured.decoding.mtp import MTPModel
 from gemma_structured.decoding.prefix import PrefixStore
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.grammar.compiler import GrammarCompiler
@@ -28,7 +29,12 @@ _DEFAULT = {"grouped_mm"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """What `start` puts together."""
+    """What `start` puts together.
+
+    Attributes:
+        drafts: Whether drafts are copied from the document and the answer.
+        draft_model: What guesses where there is nothing to copy, if there is such a model.
+    """
 
     loaded: LoadedModel
     vocabulary: Vocabulary
@@ -38,13 +44,15 @@ class Runtime:
     prefixes: PrefixStore
     engine: Engine
     drafts: bool
+    draft_model: MTPModel | None
 
 
 def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
     """Make a loaded model ready to answer.
 
     Raises:
-        LoadError: Its attention cannot be run by row, or a grammar library is missing.
+        LoadError: Its attention cannot be run by row, its draft model does not fit it, or a grammar
+            library is missing.
     """
     vocabulary = Vocabulary.from_tokenizer(
         cast("Tokenizer", loaded.tokenizer.backend_tokenizer),
@@ -75,7 +83,16 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
             has_room=has_room,
         ),
         drafts=_drafts_pay(loaded) if options.drafts == "auto" else options.drafts == "on",
+        draft_model=_draft_model(loaded, session),
     )
+
+
+def _draft_model(loaded: LoadedModel, session: TransformersSession) -> MTPModel | None:
+    drafter = loaded.draft_model
+    if drafter is None:
+        return None
+    name = drafter.config.name_or_path or type(drafter).__name__
+    return MTPModel(drafter, loaded.model, session, name=name)
 
 
 def _drafts_pay(loaded: LoadedModel) -> bool:

@@ -26,9 +26,10 @@ class RuntimeOptions:
             One request alone is always let in.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
             earlier turns of conversations; 0 keeps none.
-        drafts: Whether to guess the next tokens from the document and verify them in one forward:
-            `"auto"` does where that pays, which is not with a mixture of experts on a CPU (its cost
-            follows the number of experts that are hit). The outputs are the same.
+        drafts: Whether to guess the next tokens from the document and the answer so far, and verify
+            them in one forward: `"auto"` does where that pays, which is not with a mixture of
+            experts on a CPU (its cost follows the number of experts that are hit). The outputs are
+            the same.
         prefill_chunk: The most prompt tokens that one forward reads.
     """
 

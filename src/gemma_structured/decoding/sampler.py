@@ -31,6 +31,11 @@ class Sampler:
         else:
             self._random.manual_seed(params.seed % 2**64)
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it takes the token with the largest logit."""
+        return self._params.temperature == 0.0
+
     def choose(self, logits: Tensor) -> int:
         """Choose among `[allowed]` logits.
 
@@ -43,9 +48,9 @@ class Sampler:
         if not bool(torch.isfinite(logits.max())):
             raise ModelError(
                 "The model's logits are not finite.",
-                hint="Load it with dtype='float32' or 'bfloat16'; check the weights.",
+                hint="Load it with precision='float32' or 'bfloat16'; check the weights.",
             )
-        if self._params.temperature == 0.0:
+        if self.is_greedy:
             return int(logits.argmax())
         probabilities, order = filtered_probabilities(logits.cpu(), self._params)
         drawn = torch.rand((), generator=self._random, dtype=torch.float64)

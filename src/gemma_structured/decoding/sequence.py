@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gemma_structured.decoding.answer_text import AnswerText
+from gemma_structured.decoding.draft import DraftContext
 from gemma_structured.decoding.retries import Retries
 from gemma_structured.exceptions import GenerationCancelledError, GrammarError
 from gemma_structured.grammar import bitmask
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from gemma_structured.decoding.draft import PromptLookup
+    from gemma_structured.decoding.draft import Drafter
     from gemma_structured.decoding.retries import Refusal, ValueChecker
     from gemma_structured.decoding.sampler import Sampler
     from gemma_structured.decoding.session import Row
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from gemma_structured.types import FinishReason
 
 __all__ = ["TokenSequence"]
-
-_TAIL = 32
-"""Characters of the answer that a draft is looked up by."""
 
 _SHARE_LEFT = 8
 """A conversation's fixed part is kept again only if more than one part in so many was computed."""
@@ -71,7 +69,7 @@ class TokenSequence:
         max_tokens: int,
         fixed_length: int = 0,
         keep_answer: bool = False,
-        drafts: PromptLookup | None = None,
+        drafts: Drafter | None = None,
         thought: Thought | None = None,
         checker: ValueChecker | None = None,
         show_control: bool = False,
@@ -88,6 +86,7 @@ class TokenSequence:
         self.cancellation = cancellation or Cancellation()
         self.drafts = drafts
         self.row: Row | None = None
+        self.hidden: Tensor | None = None  # the model's state after its row, where drafts read it
         self.pending: list[int] = list(self.prompt_ids)
         self.output_ids: list[int] = []
         self.finish_reason: FinishReason | None = None
@@ -126,6 +125,11 @@ class TokenSequence:
         """Whether the row began with the fixed part, or a conversation's with all but its end."""
         missing = self.fixed_length - self.cached_tokens
         return missing <= (self.fixed_length // _SHARE_LEFT if self.keep_answer else 0)
+
+    @property
+    def takes_largest(self) -> bool:
+        """Whether it chooses the token with the largest logit, whatever the others are."""
+        return self.sampler.is_greedy and self._retries is None
 
     @property
     def max_length(self) -> int:
@@ -197,12 +201,20 @@ class TokenSequence:
         self.forward_passes += 1
         return chunk
 
-    def draft(self, room: int) -> list[int]:
-        """Tokens that may come next and that the grammar allows, at most `room`."""
-        if self.drafts is None or self.reading_prompt:
-            return []
+    def draft(self, chunk: Sequence[int], room: int) -> list[int]:
+        """Tokens that may come after a chunk and that the grammar allows, at most `room`."""
         room = min(room, self.max_tokens - len(self.output_ids))
-        tokens = self.drafts.propose(self._text.tail(_TAIL), room)
+        if self.drafts is None or self.reading_prompt or self.pending or room < 1:
+            return []
+        context = DraftContext(
+            output_ids=self.output_ids,
+            pieces=self._text.pieces,
+            next_ids=chunk,
+            matcher=self.matcher,
+            row=self.row,
+            hidden=self.hidden,
+        )
+        tokens = self.drafts.propose(context, room)
         return tokens[: self.matcher.count_valid(tokens)]
 
     def confirm(self, draft: list[int]) -> int:

@@ -70,6 +70,17 @@ class Logits(Protocol):
         """Those of a few tokens at one position: `[len(token_ids)]`, float32."""
         ...
 
+    def hidden(self, position: int) -> Tensor | None:
+        """The model's last hidden state at one position, `[hidden]`; `None` if it is not known."""
+        ...
+
+    def contenders(self, position: int, token_ids: Tensor) -> Tensor:
+        """Those of some tokens at one position that can have the largest logit, in their order.
+
+        As many as it takes no effort to rule out are left out, or none.
+        """
+        ...
+
 
 class Session(Protocol):
     """What the decode loop needs from an engine. Not thread-safe: the loop's owner holds a lock."""
@@ -232,6 +243,16 @@ class TransformersSession:
     def snapshot(self, row: Row) -> KVSnapshot:
         """Keep a row's state for later."""
         return self._cache.snapshot(self._slots[row])
+
+    def keys_and_values(
+        self, row: Row, layer: int, most: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A layer's cache of a row, or of at most so many of its last tokens: a view of it.
+
+        Returns:
+            Keys and values, `[1, heads, tokens, head_dim]`.
+        """
+        return self._cache.view(self._slots[row], layer, most)
 
     def forward(
         self, chunks: Mapping[Row, Sequence[int]], *, keep: Mapping[Row, int] | None = None

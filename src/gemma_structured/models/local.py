@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from gemma_structured.decoding.load_options import LoadOptions
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from gemma_structured.decoding.load_options import DeviceMap, Dtype, ExpertsImplementation
+    from gemma_structured.decoding.load_options import DeviceMap, ExpertsImplementation, Precision
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime import Runtime
     from gemma_structured.driver import Task
@@ -42,7 +44,8 @@ class LocalModel(Model):
     Args:
         source: `"embedded"`, a folder, or a hub id such as `"google/gemma-4-26B-A4B-it"`.
         device: `"auto"`, or a name that PyTorch knows.
-        dtype: `"auto"`, `"float32"`, `"bfloat16"` or `"float16"`.
+        precision: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"`, or `"auto"` for the faster
+            of the first two on this machine; see `LoadOptions`.
         device_map: Where accelerate puts the layers, over several devices; replaces `device`.
         quantization_config: Passed on to transformers.
         revision: Branch, tag or commit on the hub.
@@ -59,8 +62,11 @@ class LocalModel(Model):
         kv_cache_bytes: The most memory for the KV caches of running requests together.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
             earlier turns of conversations; 0 keeps none.
-        drafts: Whether to guess the next tokens from the document and verify them in one forward:
-            `"auto"` does where that pays. The outputs are the same.
+        drafts: Whether to guess the next tokens from the document and the answer so far, and verify
+            them in one forward: `"auto"` does where that pays. The outputs are the same.
+        draft_model: A folder or hub id of the target's own draft model, which guesses where there
+            is nothing to copy: for a Gemma 4 its `…-assistant` checkpoint. It is loaded onto the
+            same device. The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
 
     Raises:
@@ -72,7 +78,7 @@ class LocalModel(Model):
         source: str | Path = EMBEDDED,
         *,
         device: str = "auto",
-        dtype: Dtype = "auto",
+        precision: Precision | None = None,
         device_map: DeviceMap | None = None,
         quantization_config: object = None,
         revision: str | None = None,
@@ -88,13 +94,16 @@ class LocalModel(Model):
         kv_cache_bytes: int = 4 * 2**30,
         prefix_cache_bytes: int = 2**30,
         drafts: Literal["auto", "on", "off"] = "auto",
+        draft_model: str | Path | None = None,
         prefill_chunk: int = 512,
     ) -> None:
         if not str(source):
             raise InputError("source is empty: give a folder or a hub id.")
+        if draft_model is not None and drafts == "off":
+            raise InputError("A draft_model is given, and drafts are off: choose one.")
         options = LoadOptions(
             device=device,
-            dtype=dtype,
+            precision=precision,
             device_map=device_map,
             quantization_config=quantization_config,
             revision=revision,
@@ -106,7 +115,7 @@ class LocalModel(Model):
             model_kwargs=model_kwargs or {},
         )
         self._name = str(source)
-        self._load: Callable[[], LoadedModel] = lambda: _load(source, options)
+        self._load: Callable[[], LoadedModel] = lambda: _load(source, draft_model, options)
         self._runtime_options = RuntimeOptions(
             grammar_backend=grammar_backend,
             max_batch_size=max_batch_size,
@@ -126,6 +135,7 @@ class LocalModel(Model):
         tokenizer: PreTrainedTokenizerBase,
         *,
         name: str | None = None,
+        draft_model: str | Path | PreTrainedModel | None = None,
         **options: Any,
     ) -> Self:
         """Use a model and a tokenizer that are loaded already.
@@ -134,6 +144,7 @@ class LocalModel(Model):
             model: A causal language model, put into evaluation mode.
             tokenizer: Its tokenizer, a fast one.
             name: What to call it in results.
+            draft_model: Its draft model, loaded or to be loaded.
             **options: Those of the constructor that are not about loading, such as
                 `max_batch_size`.
 
@@ -144,7 +155,7 @@ class LocalModel(Model):
 
         loaded = from_transformers(model, tokenizer, name=name)
         made = cls(loaded.name, **options)
-        made._load = lambda: loaded
+        made._load = lambda: _with_draft_model(loaded, draft_model, LoadOptions())
         return made
 
     @property
@@ -201,11 +212,23 @@ class LocalModel(Model):
         return LocalResponder(self, task, self._runtime_options.max_batch_size)
 
 
-def _load(source: str | Path, options: LoadOptions) -> LoadedModel:
+def _load(source: str | Path, draft_model: str | Path | None, options: LoadOptions) -> LoadedModel:
     if source == EMBEDDED:
         from gemma_structured.decoding.embedded import load_embedded  # noqa: PLC0415
 
-        return load_embedded(options)
+        return _with_draft_model(load_embedded(options), draft_model, options)
     from gemma_structured.decoding.loader import load_model  # noqa: PLC0415
 
-    return load_model(source, options)
+    return _with_draft_model(load_model(source, options), draft_model, options)
+
+
+def _with_draft_model(
+    loaded: LoadedModel, draft_model: str | Path | PreTrainedModel | None, options: LoadOptions
+) -> LoadedModel:
+    if draft_model is None:
+        return loaded
+    if isinstance(draft_model, (str, PathLike)):
+        from gemma_structured.decoding.draft_loader import load_draft_model  # noqa: PLC0415
+
+        draft_model = load_draft_model(draft_model, loaded, options)
+    return replace(loaded, draft_model=draft_model)

@@ -21,7 +21,7 @@ from gemma_structured.types import ModelDelta, ModelResponse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from gemma_structured.decoding.draft import PromptLookup
+    from gemma_structured.decoding.draft import Drafter
     from gemma_structured.decoding.retries import ValueChecker
     from gemma_structured.decoding.runtime import Runtime
     from gemma_structured.decoding.sequence import TokenSequence
@@ -199,6 +199,7 @@ class LocalResponder:
             model_name=self._model.name,
             constrained=True,
             report=self._report,
+            precision=self._model.runtime().loaded.precision,
         )
 
 
@@ -211,12 +212,16 @@ def _family(runtime: Runtime) -> Family:
     )
 
 
-def _drafts(request: ModelRequest, runtime: Runtime) -> PromptLookup | None:
-    """Drafts from the document, or from the last message of a conversation."""
-    if not runtime.drafts:
-        return None
-    from gemma_structured.decoding.draft import PromptLookup  # noqa: PLC0415
+def _drafts(request: ModelRequest, runtime: Runtime) -> Drafter | None:
+    """Drafts from the document, or from the last message of a conversation; then by a model."""
+    from gemma_structured.decoding.draft import Drafters, PromptLookup  # noqa: PLC0415
+    from gemma_structured.decoding.mtp import MTPDrafter  # noqa: PLC0415
 
-    last = request.input if isinstance(request.input, str) else request.input[-1]
-    source = last if isinstance(last, str) else last.text
-    return PromptLookup(source, runtime.vocabulary.encode)
+    drafters: list[Drafter] = []
+    if runtime.drafts:
+        last = request.input if isinstance(request.input, str) else request.input[-1]
+        source = last if isinstance(last, str) else last.text
+        drafters.append(PromptLookup(source, runtime.vocabulary.encode))
+    if runtime.draft_model is not None:
+        drafters.append(MTPDrafter(runtime.draft_model, runtime.vocabulary))
+    return Drafters(*drafters) if drafters else None

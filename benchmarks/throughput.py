@@ -1,0 +1,161 @@
+"""Documents a second: ours, each lever added in turn, against its peers on the same weights.
+
+    python benchmarks/throughput.py --json results.json --chart throughput.svg
+    python benchmarks/throughput.py --documents 24           # a sample
+
+All lanes run in one process, interleaved by portions of eight documents in changing order, greedily
+and on the same prompts. What a lane builds once (grammars, generators) is built before the first
+portion, and its first document of each schema is not counted. Ratios are medians of the portions'
+ratios against "+ drafts", our default. The lanes in int8 give up float32's answers: how many of
+theirs are equal to its is in the table.
+
+The chart needs matplotlib; guidance takes part where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from decode import ForwardCounter
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+from throughput_lanes import Lane, our_lanes, ours, rivals, with_screen
+from throughput_work import KINDS, documents
+
+import gemma_structured as gs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+REFERENCE = "+ drafts"
+BASELINE = "masks only"
+
+
+def measure(lanes: Sequence[Lane], counters: Sequence[ForwardCounter], count: int) -> None:
+    """Run every lane on every portion."""
+    work = documents(count)
+    warm = documents(24, seed=1)
+    for lane in lanes:
+        for kind in KINDS:
+            lane.extract(kind.name, warm[kind.name][:1])
+    portions = [
+        (kind, texts[start : start + 8])
+        for kind, texts in work.items()
+        for start in range(0, len(texts), 8)
+    ]
+    for turn, (kind, texts) in enumerate(portions):
+        at = turn * 5 % len(lanes)
+        for lane in [*lanes[at:], *lanes[:at]]:
+            before = sum(counter.count for counter in counters)
+            start = time.perf_counter()
+            answers = lane.extract(kind, texts)
+            lane.seconds.append((time.perf_counter() - start) / len(texts))
+            lane.forwards.append(sum(counter.count for counter in counters) - before)
+            lane.texts |= {f"{kind}: {t}": a for t, a in zip(texts, answers, strict=True)}
+
+
+def parsed(texts: dict[str, str]) -> dict[str, object]:
+    """The objects, `None` where a text does not validate."""
+    types = {kind.name: kind.output_type for kind in KINDS}
+    objects: dict[str, object] = {}
+    for key, text in texts.items():
+        try:
+            objects[key] = types[key.split(":", 1)[0]].model_validate_json(text)
+        except ValidationError:
+            objects[key] = None
+    return objects
+
+
+def report(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+    """The figures of each lane."""
+    reference = next(lane for lane in lanes if lane.name == REFERENCE)
+    expected = parsed(next(lane for lane in lanes if lane.name == BASELINE).texts)
+    rows = []
+    for lane in lanes:
+        objects = parsed(lane.texts)
+        pairs = zip(reference.seconds, lane.seconds, strict=True)
+        rows.append(
+            {
+                "lane": lane.name,
+                "precision": lane.precision,
+                "documents a second": len(lane.seconds) / sum(lane.seconds),
+                "against ours": statistics.median(a / b for a, b in pairs),
+                "forwards a document": sum(lane.forwards) / len(lane.texts),
+                "valid": sum(o is not None for o in objects.values()) / len(objects),
+                "equal": sum(objects[k] == expected[k] for k in objects) / len(objects),
+            }
+        )
+    return rows
+
+
+def draw(rows: Sequence[dict[str, Any]], ours_count: int, file: Path, title: str) -> None:
+    """A bar a lane."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
+    names = [
+        row["lane"] + ("" if row["precision"] == "float32" else f" ({row['precision']})")
+        for row in rows
+    ]
+    speeds = [row["documents a second"] for row in rows]
+    colors = ["#3f51b5" if i < ours_count else "#9e9e9e" for i in range(len(rows))]
+    bars = axes.barh(names, speeds, color=colors)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.1)
+    axes.set_xlabel("documents a second")
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=64)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--chart", type=Path, help="also draw them here, as SVG")
+    options = parser.parse_args()
+
+    model = gs.LocalModel("embedded", precision="float32").load()
+    int8 = gs.LocalModel("embedded", precision="int8").load()
+    counters = [ForwardCounter(m.runtime().loaded.model) for m in (model, int8)]
+    own = [
+        *our_lanes(model),
+        ours("all", with_screen(int8)),
+        ours("all, batch of 8", int8, batch=True),
+    ]
+    lanes = [*own, *rivals(model)]
+    measure(lanes, counters, options.documents)
+    rows = report(lanes)
+    title = f"{options.documents} documents, Gemma 3 270M, {torch.get_num_threads()} CPU threads"
+    table = Table(title=title)
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in {"lane", "precision"} else "right")
+    for row in rows:
+        table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(table)
+    if options.json:
+        machine = {
+            "command": f"python benchmarks/throughput.py --documents {options.documents}",
+            "machine": platform.processor() or platform.machine(),
+            "torch": torch.__version__,
+        }
+        options.json.write_text(json.dumps({**machine, "rows": rows}, indent=2) + "\n")
+    if options.chart:
+        draw(rows, len(own), options.chart, title)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""The ways of extracting that the throughput benchmark compares, on the same weights and prompts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from throughput_work import KINDS
+
+import gemma_structured as gs
+from gemma_structured.grammar.llguidance import LLGuidanceBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import torch
+    from pydantic import BaseModel
+    from throughput_work import Kind
+
+    from gemma_structured.grammar.backend import CompiledGrammar, GrammarMatcher
+    from gemma_structured.grammar.spec import Grammar
+    from gemma_structured.grammar.vocabulary import Vocabulary
+
+__all__ = ["Lane", "our_lanes", "ours", "rivals", "with_screen"]
+
+MAX_TOKENS = 200
+
+
+@dataclass(slots=True)
+class Lane:
+    """One way of extracting, and what it took for each portion of documents."""
+
+    name: str
+    extract: Callable[[str, Sequence[str]], list[str]]
+    precision: str = "float32"
+    is_ours: bool = False
+    is_batch: bool = False
+    seconds: list[float] = field(default_factory=list)
+    forwards: list[int] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+
+class OneTokenAtATime:
+    """A matcher that never says what is forced: masks alone, as a logits processor has them."""
+
+    def __init__(self, matcher: GrammarMatcher) -> None:
+        self._matcher = matcher
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._matcher, name)
+
+    def forced_tokens(self) -> list[int]:
+        """Nothing."""
+        return []
+
+    def fork(self) -> OneTokenAtATime:
+        """A second one at the same place."""
+        return OneTokenAtATime(self._matcher.fork())
+
+
+class MasksOnly:
+    """llguidance without fast-forward."""
+
+    def __init__(self) -> None:
+        self._backend = LLGuidanceBackend()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def compile(self, grammar: Grammar, vocabulary: Vocabulary) -> Any:
+        """Compile; the matchers are wrapped."""
+        return _Compiled(self._backend.compile(grammar, vocabulary))
+
+
+class _Compiled:
+    def __init__(self, compiled: CompiledGrammar) -> None:
+        self._compiled = compiled
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compiled, name)
+
+    def matcher(self) -> OneTokenAtATime:
+        return OneTokenAtATime(self._compiled.matcher())
+
+
+def with_whole_head(model: gs.LocalModel) -> gs.LocalModel:
+    """Compute all logits for every choice."""
+    head = model.runtime().session._head
+    head.is_wide = lambda _: True  # type: ignore[method-assign]
+    head._reads_before_screen = 0
+    return model
+
+
+def with_screen(model: gs.LocalModel) -> gs.LocalModel:
+    """Make the screen with the first document, which is not counted."""
+    model.runtime().session._head._reads_before_screen = 1
+    return model
+
+
+def ours(name: str, model: gs.LocalModel, *, batch: bool = False) -> Lane:
+    """A lane of this package."""
+    generators = {
+        kind.name: model.compile(
+            kind.output_type,
+            instruction=kind.instruction,
+            examples=kind.examples,
+            max_tokens=MAX_TOKENS,
+            max_attempts=1,
+        )
+        for kind in KINDS
+    }
+
+    def extract(kind: str, texts: Sequence[str]) -> list[str]:
+        generator = generators[kind]
+        if batch:
+            return [result.text for result in generator.batch(list(texts))]
+        return [generator(text).text for text in texts]
+
+    precision = model.runtime().loaded.precision
+    return Lane(name, extract, precision=precision, is_ours=True, is_batch=batch)
+
+
+def our_lanes(model: gs.LocalModel) -> list[Lane]:
+    """Each lever added to those before it, on a model's weights."""
+    loaded = model.runtime().loaded
+
+    def with_options(**options: Any) -> gs.LocalModel:
+        return gs.LocalModel.from_transformers(loaded.model, loaded.tokenizer, **options)
+
+    bare: dict[str, Any] = {"prefix_cache_bytes": 0, "drafts": "off"}
+    return [
+        ours("masks only", with_whole_head(with_options(grammar_backend=MasksOnly(), **bare))),
+        ours("+ fast-forward", with_whole_head(with_options(**bare))),
+        ours("+ prefix", with_whole_head(with_options(drafts="off"))),
+        ours("+ head", with_screen(with_options(drafts="off"))),
+        ours("+ drafts", with_screen(model)),
+        ours("+ batch of 8", model, batch=True),
+    ]
+
+
+def rivals(model: gs.LocalModel) -> list[Lane]:
+    """outlines, transformers with two libraries' processors, and guidance where it is installed.
+
+    Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
+    """
+    loaded = model.runtime().loaded
+    prompts = {
+        kind.name: model.compile(
+            kind.output_type, instruction=kind.instruction, examples=kind.examples
+        )
+        for kind in KINDS
+    }
+
+    def prompt(kind: str, text: str) -> str:
+        """The same prompt; each library's tokenizer call adds the first token itself."""
+        return prompts[kind].prompt(text).removeprefix(loaded.tokenizer.bos_token or "")
+
+    lanes = [
+        _outlines("outlines (xgrammar)", loaded, prompt, "xgrammar"),
+        _outlines("outlines (llguidance)", loaded, prompt, "llguidance"),
+        _outlines("outlines (llguidance), batch of 8", loaded, prompt, "llguidance", batch=True),
+        _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
+        _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
+    ]
+    try:
+        lanes.append(_guidance(loaded, prompt))
+    except ImportError:
+        print("guidance is not installed: left out (pip install guidance)")
+    return lanes
+
+
+def _outlines(name: str, loaded: Any, prompt: Any, backend: str, *, batch: bool = False) -> Lane:
+    from outlines import Generator, from_transformers
+
+    model = from_transformers(loaded.model, loaded.tokenizer)
+    generators = {kind.name: Generator(model, kind.output_type, backend) for kind in KINDS}
+
+    def extract(kind: str, texts: Sequence[str]) -> list[str]:
+        generator = generators[kind]
+        wanted = [prompt(kind, text) for text in texts]
+        if batch:
+            return list(generator.batch(wanted, max_new_tokens=MAX_TOKENS, do_sample=False))
+        return [generator(text, max_new_tokens=MAX_TOKENS, do_sample=False) for text in wanted]
+
+    return Lane(name, extract, is_batch=batch)
+
+
+def _generate(name: str, loaded: Any, prompt: Any, processor_for: Callable[[str], Any]) -> Lane:
+    """Transformers' own loop with a logits processor."""
+
+    def extract(kind: str, texts: Sequence[str]) -> list[str]:
+        written = []
+        for text in texts:
+            inputs = loaded.tokenizer(prompt(kind, text), return_tensors="pt")
+            ids = loaded.model.generate(
+                **inputs,
+                max_new_tokens=MAX_TOKENS,
+                do_sample=False,
+                logits_processor=[processor_for(kind)],
+            )
+            answer = ids[0, inputs["input_ids"].shape[1] :]
+            written.append(loaded.tokenizer.decode(answer, skip_special_tokens=True))
+        return written
+
+    return Lane(name, extract)
+
+
+def _schemas() -> dict[str, type[BaseModel]]:
+    kinds: Sequence[Kind] = KINDS
+    return {kind.name: kind.output_type for kind in kinds}
+
+
+def _xgrammar(loaded: Any) -> Callable[[str], Any]:
+    import xgrammar
+    from xgrammar.contrib.hf import LogitsProcessor
+
+    size = loaded.model.config.get_text_config(decoder=True).vocab_size
+    info = xgrammar.TokenizerInfo.from_huggingface(
+        loaded.tokenizer, vocab_size=size, stop_token_ids=list(loaded.end_ids)
+    )
+    compiler = xgrammar.GrammarCompiler(info)
+    compiled = {
+        name: compiler.compile_json_schema(schema, any_whitespace=False)
+        for name, schema in _schemas().items()
+    }
+    return lambda kind: LogitsProcessor(compiled[kind])
+
+
+def _llguidance(loaded: Any) -> Callable[[str], Any]:
+    import llguidance
+    import llguidance.hf
+    import llguidance.torch as masks
+
+    size = loaded.model.config.get_text_config(decoder=True).vocab_size
+    tokenizer = llguidance.hf.from_tokenizer(loaded.tokenizer, n_vocab=size)
+    grammars = {
+        name: llguidance.LLMatcher.grammar_from_json_schema(
+            schema.model_json_schema(), defaults={"whitespace_flexible": False}
+        )
+        for name, schema in _schemas().items()
+    }
+
+    class Processor:
+        def __init__(self, grammar: str) -> None:
+            self.matcher = llguidance.LLMatcher(tokenizer, grammar)
+            self.bitmask = masks.allocate_token_bitmask(1, size)
+            self.length: int | None = None
+
+        def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            if self.length is not None:
+                self.matcher.consume_tokens(input_ids[0, self.length :].tolist())
+            self.length = input_ids.shape[1]
+            masks.fill_next_token_bitmask(self.matcher, self.bitmask)
+            masks.apply_token_bitmask_inplace(scores, self.bitmask)
+            return scores
+
+    return lambda kind: Processor(grammars[kind])
+
+
+def _guidance(loaded: Any, prompt: Any) -> Lane:
+    import guidance
+    from guidance import models
+
+    model = models.Transformers(loaded.model, loaded.tokenizer, echo=False)
+
+    def extract(kind: str, texts: Sequence[str]) -> list[str]:
+        schema = _schemas()[kind].model_json_schema()
+        answer = guidance.json(name="answer", schema=schema, max_tokens=MAX_TOKENS)
+        return [(model + prompt(kind, text) + answer)["answer"] for text in texts]
+
+    return Lane("guidance", extract)
