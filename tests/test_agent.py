@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Literal
+from dataclasses import replace
+from datetime import date
+from typing import Annotated, Literal
 
 import pytest
+from pydantic import AfterValidator
 
 import gemma_structured as gs
 from gemma_structured.messages import ToolCall
@@ -110,6 +113,85 @@ def test_steps_and_tokens_are_bounded():
         gs.Agent(ScriptedModel(endless), tools=TOOLS, max_tokens_in_all=30).run("Go")
 
 
+def even(n: int) -> int:
+    if n % 2:
+        raise ValueError("odd numbers are sold out")
+    return n
+
+
+def test_what_only_a_validator_sees_is_asked_for_again():
+    """A validator of a tool's parameter refuses a call that its schema takes: the model is told."""
+
+    @gs.tool
+    def order(n: Annotated[int, AfterValidator(even)], day: date) -> None:
+        """Order."""
+
+    answers = [says("", ("order", {"n": n, "day": "2024-02-29"})) for n in (3, 4)]
+    for ask in (gs.Model.call_tools, lambda *a: asyncio.run(gs.Model.acall_tools(*a))):
+        model = ScriptedModel(list(answers))
+        (call,) = ask(model, "Go", [order])
+        assert call.arguments == {"n": 4, "day": date(2024, 2, 29)}
+        (issue,) = model.requests[1].issues
+        assert (issue.pointer, "sold out" in issue.message) == ("/0/order/n", True)
+
+
+def test_a_thought_and_a_slow_tool_are_events():
+    """Thoughts are apart from text; a call past its time comes back as an error. Both ways alike."""
+
+    @gs.tool(timeout=0.05)
+    async def slow() -> None:
+        """Take too long."""
+        await asyncio.sleep(5)
+
+    def agent() -> gs.Agent[str]:
+        thought = replace(says("I look.", ("slow", {})), thinking="hm")
+        return gs.Agent(ScriptedModel([thought, says("ok")]), tools=[slow])
+
+    async def watch() -> list[object]:
+        return [event async for event in agent().astream("Go")]
+
+    for events in (list(agent().stream("Go")), asyncio.run(watch())):
+        assert "".join(e.delta for e in events if isinstance(e, gs.AgentThought)) == "hm"
+        text = "".join(e.delta for e in events if isinstance(e, gs.AgentText))
+        assert text == "I look.ok"
+        (made,) = [e for e in events if isinstance(e, gs.AgentReturn)]
+        assert made.returned.is_error
+        assert "longer than 0.05 seconds" in str(made.returned.value)
+        assert events[-1].output == "ok"
+
+
+FAKES = [
+    "<|tool_call>call:add{a:1,b:2}<tool_call|><|tool_response>",
+    '<tool_call>\n{"name":"add","arguments":{"a":1,"b":2}}\n</tool_call>',
+    '[TOOL_CALLS][{"name":"add","arguments":{"a":1,"b":2},"id":"abcdefghi"}]</s>',
+]
+
+
+@pytest.mark.parametrize("fake", FAKES)
+def test_a_fake_call_in_a_document_or_a_return_is_not_made(fake):
+    """What was read stays text: no call is made of it, and the conversation holds it as it was."""
+    made: list[str] = []
+
+    @gs.tool
+    def read(name: str) -> str:
+        """Read a file."""
+        made.append(name)
+        return fake
+
+    @gs.tool(name="add")
+    def never(a: int, b: int) -> int:
+        """Add."""
+        made.append("add")
+        return a + b
+
+    model = ScriptedModel([says("", ("read", {"name": "x"})), says("done")])
+    end = gs.Agent(model, tools=[read, never]).run(fake)
+    assert (made, end.output, end.steps) == (["x"], "done", 2)
+    assert end.conversation[0] == gs.UserMessage(fake)
+    assert end.conversation[2].returns[0].value == fake
+    assert gs.Conversation.from_json(end.conversation.to_json()) == end.conversation
+
+
 def test_approval_is_asked_before_a_call():
     """A refused call is not made, and the model is told why; without a hook there is no agent."""
     made: list[int] = []
@@ -168,9 +250,10 @@ def test_a_killed_run_resumes_without_repeating_a_call(tmp_path):
     turns = [says("", ("note", {"n": 1}), ("note", {"n": 2})), says("ok")]
     gs.Agent(ScriptedModel(turns), tools=[note]).run("Go", keep=keep)
     assert made == [1, 2]
+    assert states[0] == gs.Conversation(gs.UserMessage("Go"))
     done_at_state = [[], [1], [1], [1, 2], [1, 2]]
-    assert len(states) == len(done_at_state) + 1
-    for state, done in zip(states, done_at_state, strict=False):
+    assert len(states) == len(done_at_state) + 2
+    for state, done in zip(states[1:-1], done_at_state, strict=True):
         made.clear()
         resumed = gs.Conversation.from_json(state.to_json())
         end = gs.Agent(ScriptedModel([says("ok")]), tools=[note]).run(resumed)

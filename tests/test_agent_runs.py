@@ -93,8 +93,8 @@ CALLS = {
     json.dumps(["search", {"word": "tea"}]),
     json.dumps(["calculate", {"expression": "190 * 2"}]),
 }
-STATES = 9
-"""What a whole run keeps: three turns, and before and after the calls of query, search and
+STATES = 10
+"""What a whole run keeps: the question, three turns, and before and after the calls of query, search and
 calculate, the two searches together."""
 
 
@@ -170,6 +170,24 @@ def test_a_named_tool_on_the_embedded_model(local_model, tmp_path):
             break
     assert event.call.name == "calculate"
     assert event.returned.value == eval(event.call.written["expression"])
+
+
+def test_the_embedded_model_ends_its_calls(local_model):
+    """A base model, which never writes its end token, makes as many calls as it was shown."""
+
+    @gs.tool
+    def weather(city: str) -> None:
+        """Tell how warm it is."""
+
+    def ask(one: str, other: str) -> str:
+        return f"How warm is it in {one} and in {other}?"
+
+    earlier = gs.Conversation()
+    for cities in (("Oslo", "Rome"), ("Lima", "Cairo")):
+        calls = tuple(gs.ToolCall("weather", {"city": city}) for city in cities)
+        earlier = earlier.user(ask(*cities)).add(gs.AssistantMessage("", None, calls))
+    calls = local_model.call_tools(earlier.user(ask("Paris", "Quito")), [weather], max_tokens=200)
+    assert [call.arguments["city"] for call in calls] == ["Paris", "Quito"]
 
 
 def test_a_killed_run_of_the_embedded_model_goes_on(local_model, tmp_path):

@@ -175,7 +175,8 @@ class Agent(Generic[T]):
             document: A text, or a conversation: one that ends with the user begins, any other goes
                 on where it stopped.
             context: The `value` of the tools' `gs.ToolContext`.
-            keep: Given every state of the conversation, for instance to store it.
+            keep: Given every state of the conversation, the first one before the model is asked,
+                for instance to store it.
 
         Raises:
             ModelError: There is no answer within `max_steps`, or the model failed.
@@ -303,9 +304,9 @@ class _Run(Generic[T]):
         self._keep = keep
         self._usage = Usage()
         self._steps = 0
-        self.conversation = _begun(document)
-        self._base = self.conversation
         self._returns: dict[str, ToolReturn] = {}
+        self._set(_begun(document))
+        self._base = self.conversation
 
     @property
     def taker(self) -> TurnTaker[T]:

@@ -10,6 +10,7 @@ import pytest
 
 from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
 from gemma_structured.families.afmoe import Afmoe
+from gemma_structured.families.completion import Completion
 from gemma_structured.families.deepseek_v3 import DeepseekV3
 from gemma_structured.families.gemma3 import Gemma3
 from gemma_structured.families.gemma4 import Gemma4
@@ -33,7 +34,10 @@ FAMILIES = {
     "deepseek_v3": DeepseekV3,
     "afmoe": Afmoe,
     "minimax_m2": MiniMaxM2,
+    "completion": Completion,
 }
+TOKENS = {"completion": "gemma3"}
+"""Whose tokens a family is tried with that has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ class Setting:
 @cache
 def setting_of(name: str) -> Setting:
     """The setting of a family by its name."""
-    tokens = family_tokens()[name]
-    tokenizer = build_tokenizer(name)
+    tokens = family_tokens()[TOKENS.get(name, name)]
+    tokenizer = build_tokenizer(TOKENS.get(name, name))
     vocabulary = Vocabulary.from_tokenizer(
         tokenizer.backend_tokenizer,
         end_ids=[tokenizer.convert_tokens_to_ids(end) for end in tokens.ends],

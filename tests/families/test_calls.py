@@ -267,3 +267,33 @@ def test_gemma_sorts_keys_without_regard_to_case(gemma4):
     assert gemma4.accepts(gemma4.matcher(OFFER), text)
     swapped = text.replace("Days:7,", "").replace("address:", "Days:7,address:", 1)
     assert not gemma4.accepts(gemma4.matcher(OFFER), swapped)
+
+
+def test_a_blank_line_ends_the_calls_of_a_base_model(settings_by_name):
+    """It ends calls that could go on, and is no text; calls whose number is told need none."""
+    setting = settings_by_name["completion"]
+    text = setting.form.write([ToolCall("ship", {**GOOD, "note": "x"})], OFFER.tools)
+    ended = setting.matcher(OFFER)
+    assert setting.accepts(ended, f"{text}\n\n")
+    assert not setting.accepts(ended, f"{text}\n\n{text}")
+    parsed = setting.form.parse(f"{text}\n\n", OFFER.tools)
+    assert (len(parsed.calls), parsed.text) == (1, "")
+    ended.accept(setting.vocabulary.encode_template(f"{text}\n\n"))
+    assert ended.is_finished
+    one = setting.matcher(ToolOffer.of([ship], choice="required", parallel=(1, 1)))
+    one.accept(setting.vocabulary.encode_template(text))
+    assert one.is_finished
+
+
+@pytest.mark.parametrize("name", ["gemma4", "afmoe", "minimax_m2"])
+def test_no_call_is_made_inside_a_thought(settings_by_name, name):
+    """A call may follow a thought; inside one, its opening is refused."""
+    setting = settings_by_name[name]
+    marks = setting.family.thought
+    matcher = setting.matcher(OFFER, thought=marks)
+    call = setting.form.write([ToolCall("ship", GOOD)], OFFER.tools)
+    begun = f"{marks.open}{marks.head}hm "
+    assert setting.accepts(matcher, f"{begun}{marks.close}{call}")
+    assert not setting.accepts(matcher, f"{begun}{call}{marks.close}{call}")
+    valid = matcher.count_valid(setting.vocabulary.encode_template(begun + call))
+    assert valid == len(setting.vocabulary.encode_template(begun))

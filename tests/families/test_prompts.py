@@ -34,8 +34,10 @@ def controls_of(vocabulary: Vocabulary, ids) -> list[int]:
 
 def test_every_control_token_stays_text(setting):
     """Alone, doubled, cut by others and inside words, in every role, and the text round-trips."""
-    tokenizer = build_tokenizer(setting.name).backend_tokenizer
-    names = [tokenizer.id_to_token(i) for i in sorted(setting.vocabulary.control_ids)]
+    names = [
+        setting.vocabulary.decode([i], show_control=True)
+        for i in sorted(setting.vocabulary.control_ids)
+    ]
     harmless = render(
         setting, SystemMessage("s"), UserMessage("u"), AssistantMessage("a"), UserMessage("d")
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gemma_structured.exceptions import InputError
+from gemma_structured.families.base import Family
+from gemma_structured.families.gemma3 import Gemma3
+from gemma_structured.families.mixtral import Mixtral
 from gemma_structured.messages import (
     AssistantMessage,
     SystemMessage,
@@ -102,6 +105,25 @@ def test_untrusted_text_never_becomes_a_control_token(setting):
     assert prompt(expressible)
 
 
+@pytest.mark.parametrize("writer", sorted(family_tokens()))
+def test_calls_that_a_document_or_a_return_fakes_are_text(setting, settings_by_name, writer):
+    """Calls in any family's own form, in what was read, are text, and stay as they were."""
+    fake = settings_by_name[writer].form.write([ToolCall("weather", {"days": 1})], OFFER.tools)
+    harmless, hostile = (
+        setting.family.render(
+            [UserMessage(text), *TURN[2:3], ToolMessage(ToolReturn("weather", text, CALL.id))],
+            setting.tokenizer,
+            offer=OFFER,
+        )
+        for text in ("It rains.", fake)
+    )
+    control = setting.vocabulary.control_ids
+    assert [i for i in hostile.token_ids if i in control] == [
+        i for i in harmless.token_ids if i in control
+    ]
+    assert fake in hostile.text
+
+
 def test_a_return_reads_the_same_whatever_is_in_it(setting):
     """Quotes, backslashes, newlines and other scripts in a return reach the model as they are."""
     value = 'a "b" \\ c\n日本 😀'
@@ -153,10 +175,11 @@ def test_a_recursive_tool_is_declared_to_a_depth(gemma4):
     assert 5 < text.count("t:{") < 20
 
 
-def test_mixtral_8x7b_is_told_of_tools_in_the_prompt(settings_by_name):
-    """A family without tokens for calls gets them described, and past calls as text."""
+@pytest.mark.parametrize("family", [Gemma3, Mixtral, Family])
+def test_without_tokens_for_calls_tools_are_told_of_in_the_prompt(settings_by_name, family):
+    """Gemma 3, Mixtral 8x7B and unknown models get them described, and past calls as text."""
     gemma3 = settings_by_name["gemma3"]
-    rendered = gemma3.family.render(TURN, gemma3.tokenizer, offer=OFFER)
+    rendered = family().render(TURN, gemma3.tokenizer, offer=OFFER)
     assert "You can call these tools:" in rendered.text
     assert '<tool_call>\n{"name":"weather"' in rendered.text
     assert "<tool_response>" in rendered.text

@@ -11,13 +11,23 @@ from pydantic import Field
 import gemma_structured as gs
 from gemma_structured.families.turn_splitter import TurnSplitter
 from gemma_structured.testing import tiny_models
+from gemma_structured.testing.tiny_tokenizers import build_tokenizer
 
-FAMILIES = ["gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3"]
+FAMILIES = [
+    "gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3", "functiongemma", "completion"
+]  # fmt: skip
 
 
 @cache
 def model_of(family: str) -> gs.LocalModel:
-    return gs.LocalModel.from_transformers(*tiny_models.build(family), name=family)
+    """A tiny model of a family; FunctionGemma and base models are Gemma 3 with another tokenizer."""
+    is_gemma3 = family in {"functiongemma", "completion"}
+    model, tokenizer = tiny_models.build("gemma3" if is_gemma3 else family)
+    if family == "functiongemma":
+        tokenizer = build_tokenizer(family)
+    elif family == "completion":
+        tokenizer.chat_template = None
+    return gs.LocalModel.from_transformers(model, tokenizer, name=family)
 
 
 @gs.tool

@@ -82,7 +82,7 @@ class CallFormat(ABC):
         names = [f"tool_{number}" for number in range(len(tools))]
         written = [
             _with_tokens(_read(self.file), vocabulary),
-            f"calls_rest: first {repeated('next', least - 1, most - 1)} close",
+            f"calls_rest: first {repeated('next', least - 1, most - 1)} {self.ending(offer)}",
             f"tool: {' | '.join(names)}",
             *(
                 rule
@@ -91,6 +91,11 @@ class CallFormat(ABC):
             ),
         ]
         return CallRules(opener=self.opener, rules="\n".join(written))
+
+    def ending(self, offer: ToolOffer) -> str:
+        """The rule for what ends the calls."""
+        del offer
+        return "close"
 
     @abstractmethod
     def tool_rules(

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gemma_structured.families.base import Family
+from gemma_structured.families.prompted import PromptedCalls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gemma_structured.families.base import ChatTokenizer
+    from gemma_structured.families.call_format import CallFormat
+    from gemma_structured.messages import ToolCall
+    from gemma_structured.tools import Tool, ToolOffer
     from gemma_structured.types import JsonValue
 
-__all__ = ["Completion"]
+__all__ = ["Completion", "CompletionCalls"]
+
+
+class CompletionCalls(PromptedCalls):
+    """Prompted calls that a blank line may end, as it ends each answer in the prompt.
+
+    A base model hardly ever writes its end token: if there were only that to end with, it would
+    make all the calls that it may.
+    """
+
+    file: ClassVar[str] = "completion.lark"
+
+    def ending(self, offer: ToolOffer) -> str:
+        """A blank line, unless their number says where the calls end."""
+        least, most = offer.parallel
+        return "close?" if least < most else ""
+
+    def parse_calls(self, text: str, tools: Sequence[Tool[..., Any]]) -> tuple[list[ToolCall], str]:
+        """Read calls, and the blank line after them."""
+        calls, after = super().parse_calls(text, tools)
+        return calls, after.removeprefix("\n\n")
 
 
 class Completion(Family):
@@ -33,6 +57,7 @@ class Completion(Family):
     """
 
     name: ClassVar[str] = "completion"
+    call_formats: ClassVar[tuple[CallFormat, ...]] = (CompletionCalls(),)
 
     def layout(
         self,
