@@ -30,7 +30,7 @@ from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.normalize import normalize
 from gemma_structured.schema.residual import ResidualChecks
-from gemma_structured.schema.validator import compile_validator
+from gemma_structured.schema.validator import compile_validator, validator_class
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
 from gemma_structured.testing.random_schemas import PATTERNS
 from gemma_structured.testing.written_values import accepts, canonical
@@ -158,7 +158,7 @@ class SchemaFuzz:
             if not any("twice" in issue.message or "large" in issue.message for issue in read.issues):
                 raise Counterexample("the mask writes what is no JSON", asked.value, text)
             self.counts["walks that repeat a key, or overflow"] += 1
-        elif asked.validate(read.value):
+        elif asked.validate(read.value, text):
             self.counts["valid walks"] += 1
         else:
             self.counts["walks left to validation"] += 1
@@ -194,7 +194,7 @@ class _Asked:
     rewritten: Validator | None = None
     own: Validator | None = None
 
-    def validate(self, instance: JsonValue) -> bool:
+    def validate(self, instance: JsonValue, text: str | None = None) -> bool:
         """Whether the value is valid, and validation and rewriting say so too."""
         valid = self.judge.is_valid(instance)
         self.own = self.own or compile_validator(self.schema)
@@ -206,7 +206,7 @@ class _Asked:
             raise Counterexample("rewriting loses a valid instance", self.value, instance)
         if rewritten and not valid and self.residual is None:
             raise Counterexample("rewriting adds an invalid instance", self.value, instance)
-        if valid and self.residual is not None and not _stands(self.residual, instance):
+        if valid and self.residual is not None and not _stands(self.residual, text or canonical(instance)):
             raise Counterexample("a residual check refuses a valid instance", self.value, instance)
         return valid
 
@@ -216,10 +216,10 @@ class _Asked:
             raise Counterexample("the mask accepts an invalid instance", self.value, instance)
 
 
-def _stands(residual: ResidualChecks, instance: JsonValue) -> bool:
+def _stands(residual: ResidualChecks, text: str) -> bool:
     """Whether the residual checks let a value pass while it is written."""
     parser, follower = JsonValueParser(), residual.follow()
-    parser.feed(canonical(instance))
+    parser.feed(text)
     parser.finish()
     return all(follower.close(path, part) for path, part in parser.closed_events)
 
@@ -227,10 +227,15 @@ def _stands(residual: ResidualChecks, instance: JsonValue) -> bool:
 def plain_judge(value: Any) -> Validator:
     """jsonschema's own validator, its patterns those of `re` that say the same.
 
-    Steps alone are ours: jsonschema divides doubles.
+    Corrected are only steps, for jsonschema divides doubles, and what draft 2019-09 leaves
+    unevaluated, where it forgets `additionalProperties` and fails on booleans.
     """
     schema = JsonSchema.trusted(value)
-    kind = extend(schema.dialect.validator_class, {"multipleOf": _multiple_of})  # type: ignore[no-untyped-call]
+    corrected = {"multipleOf": _multiple_of}
+    if schema.dialect.name == "2019-09":
+        ours = validator_class(schema.dialect).VALIDATORS
+        corrected |= {keyword: ours[keyword] for keyword in ours if "unevaluated" in keyword}
+    kind = extend(schema.dialect.validator_class, corrected)  # type: ignore[no-untyped-call]
     checker = format_checker(schema.dialect)
     made: Validator = kind(_in_python(value), format_checker=checker)
     return made

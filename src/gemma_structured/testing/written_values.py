@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,26 +17,23 @@ __all__ = ["accepts", "canonical"]
 
 
 def canonical(value: JsonValue) -> str:
-    """Compact JSON, with integers for floats that are integers."""
-    return json.dumps(_integers(value), ensure_ascii=False, separators=(",", ":")).replace(
-        "\x7f", "\\u007f"
-    )
-
-
-def _integers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:  # noqa: PLR2004
-        return int(value)
-    if isinstance(value, list):
-        return [_integers(item) for item in value]
+    """Compact JSON, its numbers as digits: no exponents, and no point where there is no fraction."""
     if isinstance(value, dict):
-        return {key: _integers(item) for key, item in value.items()}
-    return value
+        members = (f"{canonical(key)}:{canonical(item)}" for key, item in value.items())
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if isinstance(value, float):
+        digits = format(Decimal(repr(value)), "f")
+        digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return "0" if digits == "-0" else digits
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def accepts(matcher: GrammarMatcher, vocabulary: Vocabulary, value: JsonValue) -> bool:
     """Whether a matcher at its start accepts a value with the keys of its objects in some order."""
     writer = _Writer(matcher, vocabulary)
-    return writer.value(_integers(value), lambda: matcher.is_accepting)
+    return writer.value(value, lambda: matcher.is_accepting)
 
 
 class _Writer:
