@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from conformance_engines import Ours, load_vocabulary
-from conformance_report import print_maskbench, print_suite
+from conformance_report import print_maskbench, print_suite, reasons, times
 from conformance_suite import run_suite
 from conformance_workers import Outcome, Worker, run_schema
 from rich.progress import track
@@ -116,6 +116,8 @@ def _summary(runs: dict[str, list[Outcome]], returned: list[str]) -> dict[str, A
                 "schemas": len(outcomes),
                 "compiled": sum(outcome.refusal is None for outcome in outcomes),
                 "relaxed": sum(bool(outcome.residual) for outcome in outcomes),
+                "refused": dict(reasons(outcomes).most_common()),
+                "times": times(outcomes),
                 "instances": Counter(
                     f"{'valid' if i.valid else 'invalid'} {i.verdict}"
                     for outcome in outcomes

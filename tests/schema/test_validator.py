@@ -142,3 +142,32 @@ def test_a_reference_to_a_root_with_its_draft_keeps_the_corrections():
     other = {"$schema": "http://json-schema.org/draft-04/schema#", "const": 1, "format": "date"}
     assert valid({"$schema": draft_7, "properties": {"a": other}}, {"a": 2})
     assert not valid({"$schema": draft_7, "properties": {"a": other}}, {"a": "soon"})
+
+
+DRAFT_2019 = "https://json-schema.org/draft/2019-09/schema"
+
+
+@pytest.mark.parametrize(
+    ("schema", "valid", "invalid"),
+    [
+        ({"items": True}, [[1, 2]], []),
+        ({"items": {"type": "integer", "minimum": 0}}, [[1, 2, 3]], [["a"]]),
+        ({"items": [True]}, [[1]], [[1, 2]]),
+        ({"items": [True], "additionalItems": {"type": "null"}}, [[1, None]], [[1, 2]]),
+        ({"allOf": [{"items": [True, True]}]}, [[1, 2]], [[1, 2, 3]]),
+        ({"anyOf": [{"items": [{"const": 1}]}, True]}, [[1]], [[2]]),
+        ({"contains": {"const": 1}}, [], [[1]]),
+    ],
+)
+def test_unevaluated_items_of_2019(schema, valid, invalid):
+    """Of a list `items` are the first ones, of a schema all; `contains` evaluates none."""
+    whole = {"$schema": DRAFT_2019, **schema, "unevaluatedItems": False}
+    validator = compile_validator(JsonSchema(whole))
+    assert all(map(validator.is_valid, valid))
+    assert not any(map(validator.is_valid, invalid))
+
+
+def test_what_additional_properties_looks_at_is_evaluated_in_2019():
+    """jsonschema forgets it."""
+    schema = {"additionalProperties": True, "unevaluatedProperties": False}
+    assert compile_validator(JsonSchema({"$schema": DRAFT_2019, **schema})).is_valid({"a": 1})

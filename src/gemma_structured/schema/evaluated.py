@@ -1,4 +1,4 @@
-"""Which keys of an object its schema speaks of, for those keywords that are about the others."""
+"""Which keys or items of a value its schema speaks of, for the keywords about the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.types import JsonValue
 
-__all__ = ["evaluated_keys", "undeclared_keys"]
+__all__ = ["evaluated_items", "evaluated_keys", "undeclared_keys"]
 
 _ALL_KEYS: Final = ("additionalProperties", "unevaluatedProperties")
 
@@ -56,10 +56,55 @@ def evaluated_keys(validator: Any, instance: dict[str, JsonValue], schema: JsonV
     return set(instance) if "additionalProperties" in schema else known
 
 
+def evaluated_items(validator: Any, instance: list[JsonValue], schema: JsonValue) -> set[int]:
+    """The places of the items that a schema, or one that it applies and that holds, speaks of.
+
+    Args:
+        validator: A validator whose resolver stands at the schema.
+        instance: The array.
+        schema: The schema with `unevaluatedItems`.
+
+    Raises:
+        MatchBudgetError: A pattern cannot be matched in bounded time.
+    """
+    if not isinstance(schema, dict):
+        return set()
+    known = _own_items(validator, instance, schema)
+    for branch, resolver in _applied(validator, instance, schema):
+        below = validator.evolve(schema=branch, _resolver=resolver)
+        if below.is_valid(instance):
+            everything = isinstance(branch, dict) and "unevaluatedItems" in branch
+            known |= (
+                set(range(len(instance)))
+                if everything
+                else evaluated_items(below, instance, branch)
+            )
+    return known
+
+
+def _own_items(
+    validator: Any, instance: list[JsonValue], schema: dict[str, JsonValue]
+) -> set[int]:
+    """The places of the items that a schema's own keywords speak of, by its draft."""
+    every = range(len(instance))
+    items = schema.get("items")
+    if "prefixItems" not in validator.VALIDATORS:  # 2019-09: a list is of the first items
+        whole = "items" in schema and (not isinstance(items, list) or "additionalItems" in schema)
+        return set(every if whole else every[: len(items)] if isinstance(items, list) else ())
+    if "items" in schema:
+        return set(every)
+    first = schema.get("prefixItems")
+    known = set(every[: len(first)] if isinstance(first, list) else ())
+    if "contains" in schema:
+        below = validator.evolve(schema=schema["contains"])
+        known |= {place for place in every if below.is_valid(instance[place])}
+    return known
+
+
 def _applied(
-    validator: Any, instance: dict[str, JsonValue], schema: dict[str, JsonValue]
+    validator: Any, instance: dict[str, JsonValue] | list[JsonValue], schema: dict[str, JsonValue]
 ) -> Iterator[tuple[JsonValue, Any]]:
-    """The schemas that a schema applies to the same object, each with its resolver."""
+    """The schemas that a schema applies to the same value, each with its resolver."""
     resolver = validator._resolver  # noqa: SLF001 - jsonschema has no public way
     for keyword in ("$ref", "$dynamicRef"):
         ref = schema.get(keyword)
@@ -73,7 +118,7 @@ def _applied(
         branches = schema.get(keyword)
         yield from ((b, resolver) for b in (branches if isinstance(branches, list) else ()))
     dependent = schema.get("dependentSchemas")
-    if isinstance(dependent, dict):
+    if isinstance(dependent, dict) and isinstance(instance, dict):
         yield from ((each, resolver) for key, each in dependent.items() if key in instance)
     if "if" in schema:
         holds = validator.evolve(schema=schema["if"]).is_valid(instance)

@@ -20,7 +20,7 @@ from gemma_structured.schema.code_parsers import code_fault, known_language
 from gemma_structured.schema.dialect import find_dialect
 from gemma_structured.schema.ecma import EcmaRegex, MatchBudgetError
 from gemma_structured.schema.equality import EnumCache, instance_key
-from gemma_structured.schema.evaluated import evaluated_keys, undeclared_keys
+from gemma_structured.schema.evaluated import evaluated_items, evaluated_keys, undeclared_keys
 from gemma_structured.schema.formats import format_checker
 from gemma_structured.schema.lark_text import LarkText
 from gemma_structured.schema.terms import LARK_KEYWORD
@@ -61,6 +61,7 @@ def validator_class(dialect: Dialect) -> type[Validator]:
         "divisibleBy": _multiple_of,
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
+        "unevaluatedItems": _unevaluated_items,
         "unevaluatedProperties": _unevaluated_properties,
         "uniqueItems": _unique_items,
     }
@@ -146,6 +147,25 @@ def _unevaluated_properties(
             yield ValidationError("has keys that are not declared")
             return
         yield from validator.descend(value, unevaluated, path=key, schema_path=key)
+
+
+def _unevaluated_items(
+    validator: Any, unevaluated: JsonValue, instance: JsonValue, schema: Schema
+) -> Errors:
+    if not isinstance(instance, list):
+        return
+    try:
+        known = evaluated_items(validator, instance, schema)
+    except MatchBudgetError:
+        yield ValidationError(UNDECIDED)
+        return
+    for place, item in enumerate(instance):
+        if place in known:
+            continue
+        if unevaluated is False:
+            yield ValidationError("has items that are not declared")
+            return
+        yield from validator.descend(item, unevaluated, path=place, schema_path=place)
 
 
 def _format(validator: Any, name: str, instance: JsonValue, _schema: Schema) -> Errors:

@@ -186,3 +186,12 @@ def test_patterns_that_are_too_complex_are_residual(law):
     schema = {"patternProperties": {first: {"type": "integer"}, second: {"type": "string"}}}
     normalized = law(schema, {"a" * 13: 1}, {"a" * 13: "x"}, exact=False)
     assert ("", "patternProperties") in normalized.residual
+
+
+@pytest.mark.parametrize("kind", ["Length", "Items", "Properties"])
+@pytest.mark.parametrize("count", [2**31, 2**64, 10**40])
+def test_counts_that_the_engine_does_not_read_are_residual(law, kind, count):
+    """A count that no answer reaches is capped or left out, and the schema still compiles."""
+    law({f"max{kind}": count, f"min{kind}": 1}, exact=False)
+    types = {"Length": "string", "Items": "array", "Properties": "object"}
+    law({"type": [types[kind], "null"], f"min{kind}": count}, exact=False)

@@ -82,6 +82,24 @@ def test_what_is_widened_is_residual(law, schema, keyword):
     assert keyword in {name for _, name in normalized.residual}
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "keyword"),
+    [(0, 0.5, "exclusiveMinimum"), (1, 1.5, "exclusiveMinimum"), (-0.5, 0, "exclusiveMaximum")],
+)
+def test_an_open_end_that_the_engine_does_not_leave_out_is_residual(law, low, high, keyword):
+    """Between an integer and a fraction after it, llguidance writes the integer as well."""
+    schema = {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": high}
+    normalized = law(schema, low, high, (low + high) / 2, exact=False)
+    assert normalized.residual == (("", keyword),)
+
+
+def test_open_ends_are_exact(law):
+    """Everywhere else an open end is left out."""
+    for low, high in [(0, 1), (0.5, 1), (-1, 0), (-1.5, -0.5), (1, 2.5), (0.25, 0.5)]:
+        schema = {"type": "number", "exclusiveMinimum": low, "exclusiveMaximum": high}
+        law(schema, low, high, (low + high) / 2)
+
+
 def test_one_is_one_point_zero(law):
     """`1.0` as a bound, a constant or a listed value is `1`."""
     law({"enum": [1.0, 2.5]}, 1, 2.5, 1.5)

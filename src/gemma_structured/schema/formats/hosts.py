@@ -23,6 +23,9 @@ def _local(wide: str) -> re.Pattern[str]:
 
 
 _ASCII_LOCAL: Final = _local("")
+_DOMAIN: Final = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+)
 _WIDE_LOCAL: Final = _local(UCS_CHARACTERS)
 
 
@@ -47,13 +50,12 @@ def is_idn_hostname(text: str) -> bool:
 
 
 def is_email(text: str) -> bool:
-    """Whether a text is an e-mail address."""
+    """Whether a text is an e-mail address: the rule `Mailbox`, which sets no limits of length."""
     local, at, domain = text.rpartition("@")
     return (
         bool(at)
-        and len(local) <= _MAX_LOCAL
         and _ASCII_LOCAL.fullmatch(local) is not None
-        and (is_hostname(domain) or _is_address_literal(domain))
+        and (_DOMAIN.fullmatch(domain) is not None or _is_address_literal(domain))
     )
 
 

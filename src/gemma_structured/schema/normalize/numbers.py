@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,8 @@ def number_keywords(numbers: Numbers, *, integer: bool) -> tuple[dict[str, Any],
     """
     keywords: dict[str, Any] = {}
     lost: list[str] = []
+    if not integer:
+        numbers = _closed(numbers, lost)
     if numbers.low is not None:
         bound, fits = _bound(numbers.low, down=True, integer=integer)
         _put(keywords, "minimum", "exclusiveMinimum", bound, is_open=numbers.low_open and fits)
@@ -52,6 +55,23 @@ def number_keywords(numbers: Numbers, *, integer: bool) -> tuple[dict[str, Any],
         if steps[1:]:
             keywords["allOf"] = [{"multipleOf": step} for step in steps[1:]]
     return keywords, tuple(lost)
+
+
+def _closed(numbers: Numbers, lost: list[str]) -> Numbers:
+    """The range that llguidance makes of one between an integer and a fraction after it.
+
+    It writes the integer even if it is left out: of the range above 1 up to 1.5, it knows 1.
+    """
+    low, high = numbers.low, numbers.high
+    if low is None or high is None or int(low) != int(high):
+        return numbers
+    if numbers.low_open and low.denominator == 1 and low >= 0:
+        lost.append("exclusiveMinimum")
+        return replace(numbers, low_open=False)
+    if numbers.high_open and high.denominator == 1 and high <= 0:
+        lost.append("exclusiveMaximum")
+        return replace(numbers, high_open=False)
+    return numbers
 
 
 def _put(

@@ -23,6 +23,8 @@ __all__ = ["Sketch", "sketch"]
 _ORDER: Final = ("null", "boolean", "number", "integer", "string", "array", "object")
 # A grammar spells out the items that must be there.
 _MAX_ITEMS: Final = 2000
+# Larger counts llguidance does not read.
+_MAX_COUNT: Final = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -126,8 +128,7 @@ def _array(made: Sketch, around: Surroundings, lost: list[str]) -> None:
         least = _MAX_ITEMS
     if least:
         made.array["minItems"] = least
-    if arrays.most is not None:
-        made.array["maxItems"] = arrays.most
+    _at_most(made.array, "maxItems", arrays.most, lost)
 
 
 def _object(made: Sketch, around: Surroundings, lost: list[str]) -> None:
@@ -141,10 +142,18 @@ def _object(made: Sketch, around: Surroundings, lost: list[str]) -> None:
         made.rest = around.vertex(found.rest)
     if objects.required:
         made.object["required"] = list(objects.required)
+    if objects.least > _MAX_COUNT:
+        lost.append("minProperties")
     if objects.least:
-        made.object["minProperties"] = objects.least
-    if objects.most is not None:
-        made.object["maxProperties"] = objects.most
+        made.object["minProperties"] = min(objects.least, _MAX_COUNT)
+    _at_most(made.object, "maxProperties", objects.most, lost)
+
+
+def _at_most(keywords: dict[str, Any], keyword: str, most: int | None, lost: list[str]) -> None:
+    if most is not None and most > _MAX_COUNT:
+        lost.append(keyword)
+    elif most is not None:
+        keywords[keyword] = most
 
 
 def _is_plain(conj: Conj, around: Surroundings) -> bool:

@@ -9,6 +9,7 @@ from gemma_structured.schema.normalize.formats import FORMATS
 from gemma_structured.schema.normalize.regex.charset import ANY, complement
 from gemma_structured.schema.normalize.regex.determinize import language
 from gemma_structured.schema.normalize.regex.eliminate import pattern_of
+from gemma_structured.schema.normalize.regex.measure import lengths
 from gemma_structured.schema.normalize.regex.parse import parse
 from gemma_structured.schema.normalize.regex.syntax import (
     ANYTHING,
@@ -132,9 +133,14 @@ def _lengths(strings: Strings, patterns: list[str], lost: list[str]) -> dict[str
         lost += _not_implied(patterns, least, most)
         return {}
     keywords: dict[str, Any] = {}
+    if patterns:
+        least, most = _beyond(patterns[0], least, most)
     if patterns and least > _MAX_LEAST:
         lost.append("minLength")
         least = _MAX_LEAST
+    if least > _MAX_LENGTH:
+        lost.append("minLength")
+        least = _MAX_LENGTH
     if least:
         keywords["minLength"] = least
     if most is not None and most > _MAX_LENGTH:
@@ -142,6 +148,19 @@ def _lengths(strings: Strings, patterns: list[str], lost: list[str]) -> dict[str
     elif most is not None:
         keywords["maxLength"] = most
     return keywords
+
+
+def _beyond(pattern: str, least: int, most: int | None) -> tuple[int, int | None]:
+    """The lengths that a pattern does not imply."""
+    try:
+        found = lengths(parse(pattern))
+    except RegexError:
+        return least, most
+    if found is None:
+        return least, most
+    shortest, longest = found
+    implied = most is not None and longest is not None and longest <= most
+    return least if least > shortest else 0, None if implied else most
 
 
 def _not_implied(patterns: list[str], least: int, most: int | None) -> Iterator[str]:

@@ -13,6 +13,11 @@ __all__ = ["one_of"]
 
 _MAX_PAIRS: Final = 5000
 _MAX_OVERLAPS: Final = 8
+_TYPES: Final = {
+    name: Node({"type": (name,)}, Origin(""))
+    for name in ("null", "boolean", "number", "string", "array", "object")
+}
+"""Nodes that are made once, so that what is proved of them is remembered."""
 
 
 def one_of(node: Node, context: Context) -> Schema:
@@ -37,7 +42,7 @@ def one_of(node: Node, context: Context) -> Schema:
     if max(map(len, overlaps), default=0) > _MAX_OVERLAPS:
         return _relaxed(rest, options, origin)
     alone = [
-        all_of([one, *(context.complement(other, node, "oneOf") for other in others)], origin)
+        all_of([one, *(_without(one, other, node, context) for other in others)], origin)
         for one, others in zip(options, overlaps, strict=True)
     ]
     return rest.with_conditions(any_of(alone, origin))
@@ -47,6 +52,22 @@ def _apart(one: Schema, two: Schema, base: Conj, context: Context) -> bool:
     if context.are_disjoint((one,), (two,)):
         return True
     return bool(base) and context.are_disjoint((*base, one), (*base, two))
+
+
+def _without(one: Schema, other: Schema, node: Node, context: Context) -> Schema:
+    """What does not satisfy the other option; of the types in which they are disjoint, anything.
+
+    So a complement that no grammar can say, such as that of a closed object, is asked for only
+    where the options do overlap.
+    """
+    refused = context.complement(other, node, "oneOf")
+    apart = [name for name in _TYPES if context.are_disjoint((one, _TYPES[name]), (other,))]
+    if not apart:
+        return refused
+    origin = Origin(node.origin.pointer, node.origin.keyword or "oneOf")
+    shared = tuple(name for name in _TYPES if name not in apart)
+    met = all_of([Node({"type": shared}, origin), refused], origin)
+    return any_of([Node({"type": tuple(apart)}, origin), met], origin)
 
 
 def _relaxed(rest: Node, options: list[Schema], origin: Origin) -> Schema:
