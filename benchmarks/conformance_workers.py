@@ -95,7 +95,11 @@ def _serve(engine_name: str, vocabulary: str, connection: Connection) -> None:
         job = connection.recv()
         if job is None:
             return
-        connection.send(run_schema(engine, *job))
+        try:
+            outcome = run_schema(engine, *job)
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises
+            outcome = Outcome(job[0], refusal=f"failed: {type(error).__name__}: {error}")
+        connection.send(outcome)
 
 
 class Worker:

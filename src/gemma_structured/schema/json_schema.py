@@ -10,6 +10,7 @@ from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, 
 from gemma_structured.schema.plain_json import plain_json
 from gemma_structured.schema.references import References, Schema
 from gemma_structured.schema.terms import Term
+from gemma_structured.schema.vocabularies import custom_dialect
 from gemma_structured.types import JsonValue
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class JsonSchema(Term[JsonValue]):
                 f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",
                 hint="Pass the decoded schema, as json.load gives it.",
             )
-        self._set(plain, _dialect_of(plain), registry, formats)
+        self._set(plain, _dialect_of(plain, registry), registry, formats)
         check_schema(self)
 
     def _set(
@@ -102,7 +103,7 @@ class JsonSchema(Term[JsonValue]):
             formats: Whether formats are asserted.
         """
         made = cls.__new__(cls)
-        cls._set(made, value, dialect or _dialect_of(value), registry, formats)
+        cls._set(made, value, dialect or _dialect_of(value, registry), registry, formats)
         return made
 
     @property
@@ -199,17 +200,20 @@ class JsonSchema(Term[JsonValue]):
         return f"JsonSchema({text if len(text) <= 80 else text[:77] + '...'})"  # noqa: PLR2004
 
 
-def _dialect_of(value: Schema) -> Dialect:
+def _dialect_of(value: Schema, registry: Registry[Any] | None) -> Dialect:
     uri = value.get("$schema") if isinstance(value, dict) else None
     if uri is None:
         return DEFAULT_DIALECT
-    dialect = find_dialect(uri) if isinstance(uri, str) else None
+    dialect = None
+    if isinstance(uri, str):
+        dialect = find_dialect(uri) or custom_dialect(uri, registry)
     if dialect is None:
         raise SchemaError(
             "This draft of JSON Schema is not known.",
             path="/$schema",
             keyword="$schema",
-            hint=f"Name a known one, such as {DEFAULT_DIALECT.uri}, or leave `$schema` out.",
+            hint=f"Name a known one, such as {DEFAULT_DIALECT.uri}, leave `$schema` out, "
+            "or give its metaschema in the registry.",
         )
     return dialect
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
+from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.normalize import normalize
+from gemma_structured.schema.validator import compile_validator
 
 DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -64,3 +68,40 @@ def test_residuals_have_the_names_of_their_draft():
 def test_integers_may_be_written_as_floats(law, schema, value):
     """`2.0` as a keyword's value is `2`."""
     law(schema, value, "abc", 1)
+
+
+def _registry(vocabularies):
+    root = "https://json-schema.org/draft/2020-12"
+    metaschema = {
+        "$schema": f"{root}/schema",
+        "$id": "http://a/meta",
+        "$vocabulary": {
+            (name if "://" in name else f"{root}/vocab/{name}"): required
+            for name, required in vocabularies.items()
+        },
+    }
+    resource = Resource.from_contents(metaschema, default_specification=DRAFT202012)
+    return Registry().with_resource("http://a/meta", resource)
+
+
+def test_a_metaschema_without_a_vocabulary_drops_its_keywords():
+    """Where a metaschema has no `validation`, `minimum` says nothing, in mask and validation."""
+    registry = _registry({"core": True, "applicator": True})
+    value = {"$schema": "http://a/meta", "properties": {"a": {"minimum": 10}, "b": False}}
+    schema = JsonSchema(value, registry=registry)
+    assert normalize(schema).schema.value["properties"] == {"a": True, "b": False}
+    valid = compile_validator(schema)
+    assert valid.is_valid({"a": 1})
+    assert not valid.is_valid({"b": 1})
+
+
+def test_vocabularies_that_nobody_knows():
+    """One that is optional is ignored; one that is required is an error, as is no metaschema."""
+    value = {"$schema": "http://a/meta", "type": "integer"}
+    known = {"core": True, "validation": True, "applicator": True, "unevaluated": True}
+    schema = JsonSchema(value, registry=_registry({**known, "http://a/vocab": False}))
+    assert normalize(schema).schema.value == {"type": "integer"}
+    with pytest.raises(SchemaError, match="http://a/vocab"):
+        JsonSchema(value, registry=_registry({**known, "http://a/vocab": True}))
+    with pytest.raises(SchemaError, match="not known"):
+        JsonSchema(value)

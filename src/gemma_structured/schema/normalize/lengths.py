@@ -47,7 +47,8 @@ def is_empty(strings: Strings) -> bool:
             return True
         if len(patterns) == 1 and not strings.refused and not strings.without:
             return False
-        if sum(weight(parse(pattern)) for pattern in (*patterns, *strings.refused)) > _MAX_WEIGHT:
+        given = (*strings.patterns, *strings.refused)  # those of formats are known to be small
+        if sum(weight(parse(pattern)) for pattern in given) > _MAX_WEIGHT:
             return False
         return not _has_length(_language(patterns, strings), least, most)
     except RegexError:
