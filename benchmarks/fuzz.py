@@ -127,9 +127,7 @@ def _parts(value: Any) -> Iterator[Any]:
     elif isinstance(value, list):
         for index, child in enumerate(value):
             yield value[:index] + value[index + 1 :]
-            yield from (
-                [*value[:index], smaller, *value[index + 1 :]] for smaller in _parts(child)
-            )
+            yield from ([*value[:index], smaller, *value[index + 1 :]] for smaller in _parts(child))
 
 
 def _parser() -> argparse.ArgumentParser:

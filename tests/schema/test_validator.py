@@ -168,6 +168,6 @@ def test_unevaluated_items_of_2019(schema, valid, invalid):
 
 
 def test_what_additional_properties_looks_at_is_evaluated_in_2019():
-    """jsonschema forgets it."""
+    """Jsonschema forgets it."""
     schema = {"additionalProperties": True, "unevaluatedProperties": False}
     assert compile_validator(JsonSchema({"$schema": DRAFT_2019, **schema})).is_valid({"a": 1})

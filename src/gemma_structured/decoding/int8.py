@@ -69,7 +69,7 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        self.bias = linear.bias
+        self.bias = cast("nn.Parameter | None", linear.bias)
         self._matrix = Int8Matrix(linear.weight.detach())
 
     def forward(self, states: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def with_precision(
         _check_int8(model, name)
         _quantize(model.get_decoder())  # type: ignore[no-untyped-call]
     elif precision == "auto" and model.device.type == "cpu" and model.dtype is torch.float32:
-        return cast("PreTrainedModel", model.to(getattr(torch, _faster(model))))
+        model.to(getattr(torch, _faster(model)))
     return model
 
 

@@ -82,9 +82,7 @@ def evaluated_items(validator: Any, instance: list[JsonValue], schema: JsonValue
     return known
 
 
-def _own_items(
-    validator: Any, instance: list[JsonValue], schema: dict[str, JsonValue]
-) -> set[int]:
+def _own_items(validator: Any, instance: list[JsonValue], schema: dict[str, JsonValue]) -> set[int]:
     """The places of the items that a schema's own keywords speak of, by its draft."""
     every = range(len(instance))
     items = schema.get("items")

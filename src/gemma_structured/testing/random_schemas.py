@@ -89,7 +89,7 @@ class _Maker:
         self.definitions = "$defs" if draft in {"2019-09", "2020-12"} else "definitions"
 
     def schema(self, depth: int) -> Any:
-        if depth >= _MAX_DEPTH or self.rng.random() < 0.08 * depth:  # noqa: PLR2004
+        if depth >= _MAX_DEPTH or self.rng.random() < 0.08 * depth:
             return self.leaf()
         makers = self.rng.sample(_GROUPS, self.rng.choice([1, 1, 2, 2, 3]))
         made: dict[str, Any] = {}
@@ -141,7 +141,7 @@ def _listed(m: _Maker, _depth: int) -> dict[str, Any]:
 def _number(m: _Maker, _depth: int) -> dict[str, Any]:
     pick = lambda: m.rng.choice(_NUMBERS)  # noqa: E731
     if m.draft == "draft-04":
-        made = {"minimum": pick(), "maximum": pick()}
+        made = {"minimum": m.rng.choice(_NUMBERS), "maximum": m.rng.choice(_NUMBERS)}
         return made | {"exclusiveMinimum": m.rng.random() < 0.5}  # noqa: PLR2004
     step = lambda: m.rng.choice([1, 2, 3, 0.5, 0.25, 10, 2.0])  # noqa: E731
     made = m.maybe(minimum=pick, exclusiveMaximum=pick, multipleOf=step)

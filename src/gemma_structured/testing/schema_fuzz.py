@@ -69,7 +69,8 @@ class SchemaFuzz:
     """Checks schemas one by one and counts what came of them.
 
     Attributes:
-        counts: How many schemas were exact, relaxed and so on; how walks ended; what instances were.
+        counts: How many schemas were exact, relaxed and so on; how walks ended; what instances
+            were.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -155,7 +156,9 @@ class SchemaFuzz:
             return
         read = read_json(text)
         if read.issues:
-            if not any("twice" in issue.message or "large" in issue.message for issue in read.issues):
+            if not any(
+                "twice" in issue.message or "large" in issue.message for issue in read.issues
+            ):
                 raise Counterexample("the mask writes what is no JSON", asked.value, text)
             self.counts["walks that repeat a key, or overflow"] += 1
         elif asked.validate(read.value, text):
@@ -206,7 +209,11 @@ class _Asked:
             raise Counterexample("rewriting loses a valid instance", self.value, instance)
         if rewritten and not valid and self.residual is None:
             raise Counterexample("rewriting adds an invalid instance", self.value, instance)
-        if valid and self.residual is not None and not _stands(self.residual, text or canonical(instance)):
+        if (
+            valid
+            and self.residual is not None
+            and not _stands(self.residual, text or canonical(instance))
+        ):
             raise Counterexample("a residual check refuses a valid instance", self.value, instance)
         return valid
 
@@ -225,7 +232,7 @@ def _stands(residual: ResidualChecks, text: str) -> bool:
 
 
 def plain_judge(value: Any) -> Validator:
-    """jsonschema's own validator, its patterns those of `re` that say the same.
+    """Jsonschema's own validator, its patterns those of `re` that say the same.
 
     Corrected are only steps, for jsonschema divides doubles, and what draft 2019-09 leaves
     unevaluated, where it forgets `additionalProperties` and fails on booleans.

@@ -17,7 +17,7 @@ __all__ = ["accepts", "canonical"]
 
 
 def canonical(value: JsonValue) -> str:
-    """Compact JSON, its numbers as digits: no exponents, and no point where there is no fraction."""
+    """Compact JSON, its numbers as digits: no exponents, no point where there is no fraction."""
     if isinstance(value, dict):
         members = (f"{canonical(key)}:{canonical(item)}" for key, item in value.items())
         return "{" + ",".join(members) + "}"
