@@ -10,15 +10,18 @@ from gemma_structured.decoding.engine import Engine
 from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.loop import DecodeLoop
 from gemma_structured.decoding.prefix import PrefixStore
+from gemma_structured.decoding.selection import BatchSelection, RowSelection
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.grammar.compiler import GrammarCompiler
 from gemma_structured.grammar.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import nn
 
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime_options import RuntimeOptions
+    from gemma_structured.decoding.selection import Selection
     from gemma_structured.decoding.sequence import TokenSequence
 
 __all__ = ["Runtime", "start"]
@@ -69,13 +72,28 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
         session=session,
         prefixes=prefixes,
         engine=Engine(
-            DecodeLoop(session, prefixes, prefill_chunk=options.prefill_chunk),
+            DecodeLoop(
+                session,
+                prefixes,
+                prefill_chunk=options.prefill_chunk,
+                selection=_selection(loaded, vocabulary, options),
+            ),
             max_batch_size=options.max_batch_size,
             max_waiting=options.max_waiting,
             has_room=has_room,
         ),
         drafts=_drafts_pay(loaded) if options.drafts == "auto" else options.drafts == "on",
     )
+
+
+def _selection(loaded: LoadedModel, vocabulary: Vocabulary, options: RuntimeOptions) -> Selection:
+    """All rows at once on CUDA; elsewhere row by row (Apple's GPUs have no float64)."""
+    head = cast("nn.Module", loaded.model.get_output_embeddings())  # type: ignore[no-untyped-call]
+    device = next(head.parameters()).device
+    wanted = options.selection
+    if wanted == "batch" or (wanted == "auto" and device.type == "cuda"):
+        return BatchSelection(vocabulary.size, device)
+    return RowSelection()
 
 
 def _drafts_pay(loaded: LoadedModel) -> bool:

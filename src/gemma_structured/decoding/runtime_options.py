@@ -30,6 +30,8 @@ class RuntimeOptions:
             `"auto"` does where that pays, which is not with a mixture of experts on a CPU (its cost
             follows the number of experts that are hit). The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
+        selection: How tokens are chosen: `"rows"` one row after another on the CPU, `"batch"` all
+            rows at once on the device of the logits; `"auto"` by device. The outputs are the same.
     """
 
     grammar_backend: BackendName | GrammarBackend = "llguidance"
@@ -39,6 +41,7 @@ class RuntimeOptions:
     prefix_cache_bytes: int = 2**30
     drafts: Literal["auto", "on", "off"] = "auto"
     prefill_chunk: int = 512
+    selection: Literal["auto", "rows", "batch"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
