@@ -370,7 +370,7 @@ class _RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         have_slots, _, have_tokens, _ = self.keys.shape
         if slots <= have_slots and tokens <= have_tokens:
             return
-        new_slots = have_slots if slots <= have_slots else max(slots, have_slots * 2)
+        new_slots = max(slots, have_slots)  # not one in advance: memory is given out by the row
         new_tokens = have_tokens
         if tokens > have_tokens:
             new_tokens = -(-max(tokens, have_tokens * 5 // 4) // _STEP) * _STEP
