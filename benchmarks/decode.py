@@ -185,11 +185,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16", "int8"])
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
-    model = gs.LocalModel("embedded", dtype=options.dtype).load()
+    model = gs.LocalModel("embedded", precision=options.precision).load()
     loaded = model.runtime().loaded
     counter = ForwardCounter(loaded.model)
     fast_forward = gs.LocalModel.from_transformers(
@@ -203,7 +203,7 @@ def main() -> None:
     measure(lanes, counter, options.rounds)
     rows = report(lanes, lanes[0])
     table = Table(
-        title=f"{options.rounds} rounds, {options.dtype}, {torch.get_num_threads()} threads"
+        title=f"{options.rounds} rounds, {options.precision}, {torch.get_num_threads()} threads"
     )
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "lane" else "right")

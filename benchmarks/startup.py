@@ -50,7 +50,7 @@ OURS = f"""
 import sys
 import gemma_structured as gs
 from gemma_structured.grammar.spec import Grammar
-runtime = gs.LocalModel("embedded", device="cpu", dtype="float32").load().runtime()
+runtime = gs.LocalModel("embedded", device="cpu", precision="float32").load().runtime()
 runtime.compiler.compile(Grammar(kind="regex", source="[a-z]+"))
 model, tokenizer = runtime.loaded.model, runtime.loaded.tokenizer
 {REPORT}

@@ -39,7 +39,7 @@ def embedded_model(embedded_checkpoint: Path) -> LoadedModel:
     from gemma_structured.decoding.embedded import load_embedded
     from gemma_structured.decoding.load_options import LoadOptions
 
-    return load_embedded(LoadOptions(device="cpu", dtype="float32"), progress=False)
+    return load_embedded(LoadOptions(device="cpu", precision="float32"), progress=False)
 
 
 @pytest.fixture(scope="session")

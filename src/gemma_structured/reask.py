@@ -92,6 +92,7 @@ def ask(
                 attempts=tuple(attempts),
                 thinking=response.thinking,
                 report=response.report,
+                precision=response.precision,
             )
 
 

@@ -243,6 +243,7 @@ class ModelResponse:
         constrained: Whether a grammar held the text, so that repair would hide a bug.
         report: What the grammar enforces and what it leaves to validation.
         max_tokens: How many tokens it could have, where that is known.
+        precision: What a local model computed in, such as `"float32"` or `"int8"`.
     """
 
     text: str = field(repr=False)
@@ -254,6 +255,7 @@ class ModelResponse:
     constrained: bool = False
     report: Report = field(default_factory=Report)
     max_tokens: int | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +277,7 @@ class Result(Generic[T_co]):
         attempts: Every attempt, the last one being the right one.
         model_name: Who answered.
         skipped: The models that failed before that one answered, with why.
+        precision: What a local model computed in, such as `"float32"` or `"int8"`.
     """
 
     output: T_co
@@ -286,6 +289,7 @@ class Result(Generic[T_co]):
     thinking: str | None = None
     report: Report = field(default_factory=Report)
     skipped: tuple[GemmaStructuredError, ...] = ()
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

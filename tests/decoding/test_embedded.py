@@ -149,7 +149,7 @@ def test_control_tokens_are_flagged_and_markup_is_not(embedded_model):
 
 def test_dtype_can_be_chosen(embedded_checkpoint):
     """The weights can be narrowed as they are loaded."""
-    loaded = load_embedded(LoadOptions(device="cpu", dtype="bfloat16"), progress=False)
+    loaded = load_embedded(LoadOptions(device="cpu", precision="bfloat16"), progress=False)
     assert loaded.dtype == torch.bfloat16
 
 
@@ -158,7 +158,7 @@ import sys
 from gemma_structured.decoding.embedded import load_embedded
 from gemma_structured.decoding.load_options import LoadOptions
 
-loaded = load_embedded(LoadOptions(device="cpu", dtype="float32"), sys.argv[1])
+loaded = load_embedded(LoadOptions(device="cpu", precision="float32"), sys.argv[1])
 import torch
 with torch.inference_mode():
     ids = torch.tensor([loaded.tokenizer("The capital of France is").input_ids])

@@ -23,7 +23,7 @@ from gemma_structured.testing import tiny_models
 from gemma_structured.testing.tiny_models import TINY_ARCHITECTURES
 
 IDS = [list(range(110, 180))]  # no control token of any family
-FLOAT32 = LoadOptions(device="cpu", dtype="float32")
+FLOAT32 = LoadOptions(device="cpu", precision="float32")
 
 
 def logits(model, ids=IDS):
@@ -329,7 +329,7 @@ def test_from_transformers_refuses_what_cannot_generate(tiny_model):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_dtype_is_what_the_user_asks_for(dtype, tiny_checkpoint):
     """The weights arrive in the type that was named."""
-    loaded = load_model(tiny_checkpoint("gemma3"), LoadOptions(device="cpu", dtype=dtype))
+    loaded = load_model(tiny_checkpoint("gemma3"), LoadOptions(device="cpu", precision=dtype))
     assert loaded.dtype == getattr(torch, dtype)
     assert logits(loaded.model).isfinite().all()
 
@@ -386,7 +386,7 @@ def test_a_device_that_is_not_there_is_an_error(device, tiny_checkpoint):
 def test_a_device_map_places_the_layers(tiny_checkpoint):
     """The map goes to accelerate, which puts all of it onto the CPU here."""
     loaded = load_model(
-        tiny_checkpoint("mixtral"), LoadOptions(device_map={"": "cpu"}, dtype="float32")
+        tiny_checkpoint("mixtral"), LoadOptions(device_map={"": "cpu"}, precision="float32")
     )
     assert loaded.device == torch.device("cpu")
     assert torch.equal(logits(loaded.model), logits(tiny_models.build("mixtral")[0]))
@@ -409,7 +409,7 @@ def test_attention_and_model_settings_are_passed_on(tiny_checkpoint):
     """`attn_implementation` and further arguments of `from_pretrained` reach the model."""
     options = LoadOptions(
         device="cpu",
-        dtype="float32",
+        precision="float32",
         attn_implementation="eager",
         experts_implementation="eager",
     )
@@ -500,7 +500,7 @@ def test_a_large_vocabulary_asks_no_server(embedded_checkpoint, monkeypatch):
         pytest.fail("a connection was tried")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    loaded = load_model(embedded_checkpoint, LoadOptions(device="cpu", dtype="float32"))
+    loaded = load_model(embedded_checkpoint, LoadOptions(device="cpu", precision="float32"))
     assert len(loaded.tokenizer) == 262_144
 
 
@@ -560,8 +560,8 @@ def test_running_out_of_memory_is_an_error(tiny_checkpoint, monkeypatch):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"dtype": "int8"},
-        {"dtype": ""},
+        {"precision": "int4"},
+        {"precision": ""},
         {"device": ""},
         {"experts_implementation": "magic"},
         {"device": "cpu", "device_map": "auto"},

@@ -158,7 +158,7 @@ def test_one_draw_takes_one_random_number() -> None:
 def test_logits_that_are_no_numbers_are_an_error(bad: float, temperature: float) -> None:
     """An overflow of the model's is said, not sampled from."""
     sampler = Sampler(SamplingParams(temperature=temperature, seed=0))
-    with pytest.raises(ModelError, match=r"not finite.*dtype='float32'"):
+    with pytest.raises(ModelError, match=r"not finite.*precision='float32'"):
         sampler.choose(torch.tensor([0.0, bad, 1.0]))
     with pytest.raises(ModelError, match="not finite"):
         sampler.choose(torch.full((3,), -float("inf")))

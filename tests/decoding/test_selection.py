@@ -15,10 +15,12 @@ from pydantic import BaseModel, Field
 from gemma_structured.decoding.draft import PromptLookup
 from gemma_structured.decoding.loop import DecodeLoop
 from gemma_structured.decoding.prefix import PrefixStore
+from gemma_structured.decoding.runtime import start
+from gemma_structured.decoding.runtime_options import RuntimeOptions
 from gemma_structured.decoding.selection import BatchSelection, Place, RowSelection
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.decoding.thought import Thought
-from gemma_structured.exceptions import GrammarError, ModelError
+from gemma_structured.exceptions import GrammarError, InputError, ModelError
 from gemma_structured.grammar.compiler import GrammarCompiler
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.testing.random_session import RandomSession
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
+    from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.sequence import TokenSequence
     from gemma_structured.grammar.vocabulary import Vocabulary
 
@@ -261,6 +264,27 @@ class _Noted:
     def at(self, position: int, token_ids: torch.Tensor) -> torch.Tensor:
         self.asked.append("at")
         return self.values[position, token_ids]
+
+    def contenders(self, position: int, token_ids: torch.Tensor) -> torch.Tensor:
+        return token_ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made"),
+    [("auto", RowSelection), ("rows", RowSelection), ("batch", BatchSelection)],
+)
+def test_a_runtime_chooses_by_device(
+    wanted: Any, made: type, tiny_model: Callable[[Any], LoadedModel]
+) -> None:
+    """Row by row on a CPU, unless told otherwise."""
+    runtime = start(tiny_model("gemma4"), RuntimeOptions(selection=wanted))
+    assert type(runtime.engine._loop._selection) is made
+
+
+def test_a_selection_that_there_is_not_is_refused() -> None:
+    """The error names those that there are."""
+    with pytest.raises(InputError, match='"auto", "rows" or "batch"'):
+        RuntimeOptions(selection="gpu")  # type: ignore[arg-type]
 
 
 def test_its_thread_ends_with_it(bytes_vocabulary: Vocabulary) -> None:

@@ -45,7 +45,7 @@ def choose_tokens(logits: Tensor, allowed: Tensor, samplers: Sequence[Sampler]) 
     """
     masked = logits.masked_fill(~allowed, -torch.inf)
     largest, chosen = masked.max(dim=1)
-    sampled = [row for row, sampler in enumerate(samplers) if sampler.params.temperature > 0]
+    sampled = [row for row, sampler in enumerate(samplers) if not sampler.is_greedy]
     if sampled:
         params = [_params(samplers[row], logits.shape[1]) for row in sampled]
         settings = to_device(torch.tensor(params, dtype=torch.float64), logits.device)

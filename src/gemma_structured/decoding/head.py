@@ -7,12 +7,14 @@ tokens that are allowed.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from gemma_structured.decoding.screen import Screen
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
@@ -21,10 +23,18 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from gemma_structured.decoding.screen import ScreenedStates
+
 __all__ = ["Head", "LazyLogits"]
 
 _SPARSE_SHARE = 8
 """Up to one in so many of the vocabulary's rows, gathering them beats the whole product."""
+
+_READS_BEFORE_SCREEN = 32
+"""Making the screen costs about as much as it saves in so many choices among most tokens."""
+
+_CAP_ROUNDING = 1e-6
+"""How far the soft cap of two logits can be out of their order."""
 
 
 class Head:
@@ -53,6 +63,8 @@ class Head:
         config = model.config.get_text_config(decoder=True)
         self._softcap: float | None = getattr(config, "final_logit_softcapping", None)
         self._computed_by: Literal["unverified", "self", "model"] = "unverified"
+        self._screen: Screen | None = None
+        self._reads_before_screen = _READS_BEFORE_SCREEN
 
     def run(self, positions: Tensor, **inputs: object) -> Tensor:
         """Run the model up to the head.
@@ -87,12 +99,16 @@ class Head:
 
     def logits(self, states: Tensor, counts: Sequence[int]) -> list[LazyLogits]:
         """Wrap the states of a forward, `[rows, wanted, …]`; row `i` wants its last `counts[i]`."""
-        shared = _Projection(self, states, ready=self._computed_by == "model")
-        return [LazyLogits(shared, row, count) for row, count in enumerate(counts)]
+        wanted = [row[len(row) - count :] for row, count in zip(states, counts, strict=True)]
+        shared = _Projection(self, torch.cat(wanted), ready=self._computed_by == "model")
+        ends = itertools.accumulate(counts)
+        return [
+            LazyLogits(shared, end - count, end) for end, count in zip(ends, counts, strict=True)
+        ]
 
     def project(self, hidden: Tensor) -> Tensor:
         """All logits, float32: `[…, hidden]` to `[…, vocab]`."""
-        return self._capped(self._projection(hidden).float())
+        return self.capped(self._projection(hidden).float())
 
     def project_to(self, hidden: Tensor, token_ids: Tensor) -> Tensor | None:
         """The logits of some tokens, float32: `[hidden]` to `[len(token_ids)]`.
@@ -105,16 +121,33 @@ class Head:
             type(projection) is not nn.Linear
             or not projection.weight.is_floating_point()
             or projection.weight.device.type == "meta"
-            or token_ids.numel() * _SPARSE_SHARE > projection.out_features
+            or self.is_wide(token_ids)
         ):
             return None
         ids = token_ids.to(projection.weight.device)
         bias = cast("Tensor | None", projection.bias)
         bias = None if bias is None else bias.index_select(0, ids)
         rows = projection.weight.index_select(0, ids)
-        return self._capped(functional.linear(hidden.to(rows.device), rows, bias).float())
+        return self.capped(functional.linear(hidden.to(rows.device), rows, bias).float())
 
-    def _capped(self, logits: Tensor) -> Tensor:
+    def is_wide(self, token_ids: Tensor) -> bool:
+        """Whether tokens are so many that all logits cost less than theirs one by one."""
+        rows = cast("Tensor", self._projection.weight).shape[0]
+        return token_ids.numel() * _SPARSE_SHARE > rows
+
+    def screen(self, states: Tensor) -> ScreenedStates | None:
+        """Find out roughly what the logits of states `[tokens, hidden]` are, where that pays."""
+        if self._screen is None:
+            if self._reads_before_screen == 0 or not Screen.suits(self._projection):
+                return None
+            self._reads_before_screen -= 1
+            if self._reads_before_screen:
+                return None
+            self._screen = Screen(cast("nn.Linear", self._projection))
+        return self._screen.read(states)
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """Apply the soft cap, if the model has one."""
         if self._softcap is None:
             return logits
         return torch.tanh(logits / self._softcap) * self._softcap
@@ -128,7 +161,7 @@ class Head:
 
 
 class _Projection:
-    """The logits of a forward, `[rows, wanted, vocab]`, computed at most once for all its rows.
+    """The logits of a forward, `[tokens, vocab]`, computed at most once for all its rows.
 
     The head reads all its weights for one row as for many.
     """
@@ -137,35 +170,52 @@ class _Projection:
         self.head = head
         self.states = states
         self.computed = states.float() if ready else None
+        self._screened: ScreenedStates | None = None
 
     def all(self) -> Tensor:
         if self.computed is None:
             self.computed = self.head.project(self.states)
         return self.computed
 
+    def screened(self) -> ScreenedStates | None:
+        if self.computed is None and self._screened is None:
+            self._screened = self.head.screen(self.states)
+        return self._screened
+
 
 class LazyLogits:
     """The logits of one row's last tokens; see `session.Logits`."""
 
-    __slots__ = ("_first", "_row", "_shared")
+    __slots__ = ("_end", "_first", "_shared")
 
-    def __init__(self, shared: _Projection, row: int, count: int) -> None:
+    def __init__(self, shared: _Projection, first: int, end: int) -> None:
         self._shared = shared
-        self._row = row
-        self._first = shared.states.shape[1] - count
+        self._first = first
+        self._end = end
 
     @torch.inference_mode()
     def full(self) -> Tensor:
         """All logits: `[positions, vocab]`, float32."""
-        return self._shared.all()[self._row, self._first :]
+        return self._shared.all()[self._first : self._end]
 
     @torch.inference_mode()
     def at(self, position: int, token_ids: Tensor) -> Tensor:
         """Those of a few tokens at one position: `[len(token_ids)]`, float32."""
         shared = self._shared
         if shared.computed is None:
-            hidden = shared.states[self._row, self._first + position]
-            few = shared.head.project_to(hidden, token_ids)
+            few = shared.head.project_to(shared.states[self._first + position], token_ids)
             if few is not None:
                 return few
-        return shared.all()[self._row, self._first + position, token_ids]
+        return shared.all()[self._first + position, token_ids]
+
+    @torch.inference_mode()
+    def contenders(self, position: int, token_ids: Tensor) -> Tensor:
+        """Those of some tokens at one position that can have the largest logit."""
+        head = self._shared.head
+        if not head.is_wide(token_ids) or (screened := self._shared.screened()) is None:
+            return token_ids
+        least, most = screened.bounds(self._first + position)
+        reached = head.capped(least[token_ids].max())
+        can_reach = head.capped(most[token_ids]) >= reached - _CAP_ROUNDING * reached.abs()
+        contenders = token_ids[can_reach]
+        return contenders if len(contenders) else token_ids  # states that are no numbers

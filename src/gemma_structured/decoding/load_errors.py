@@ -48,11 +48,11 @@ _KNOWN: dict[str, tuple[str | None, str]] = {
     ),
     "OutOfMemoryError": (
         "The device ran out of memory while {source} was loaded.",
-        'Free some, or choose a smaller dtype, a quantization_config or device_map="auto".',
+        'Free some, or choose a smaller precision, a quantization_config or device_map="auto".',
     ),
     "MemoryError": (
         "The memory ran out while {source} was loaded.",
-        "Free some, or choose a smaller dtype or model.",
+        "Free some, or choose a smaller precision or model.",
     ),
     "SafetensorError": (None, "The file is damaged: delete it and download it again."),
 }

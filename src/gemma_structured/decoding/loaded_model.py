@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from gemma_structured.decoding.precision import precision_of
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class LoadedModel:
         context_length: The most positions that the model has, prompt and answer together.
         end_ids: Every token that ends a turn; the tokenizer's own end of sequence comes first.
         device: Where its inputs go.
-        dtype: The type of its weights.
+        dtype: The type of its weights, apart from those that are integers.
+        precision: What it computes in: `"float32"`, `"bfloat16"`, `"float16"`, `"int8"`.
         model_type: The text model's `model_type`, such as `"gemma4_text"`.
         architecture: The class that runs, such as `"Gemma4ForCausalLM"`.
     """
@@ -39,6 +41,7 @@ class LoadedModel:
     end_ids: tuple[int, ...]
     device: torch.device
     dtype: torch.dtype
+    precision: str
     model_type: str
     architecture: str
 
@@ -81,6 +84,7 @@ def from_transformers(
         end_ids=_end_ids(model, config, tokenizer, name),
         device=model.device,
         dtype=model.dtype,
+        precision=precision_of(model),
         model_type=config.model_type,
         architecture=type(model).__name__,
     )

@@ -17,6 +17,7 @@ from gemma_structured.decoding.loaded_model import (
     set_experts,
 )
 from gemma_structured.decoding.placement import place
+from gemma_structured.decoding.precision import with_precision
 from gemma_structured.decoding.quiet import quiet_transformers
 from gemma_structured.decoding.text_only import check_loading, text_model
 from gemma_structured.exceptions import LoadError
@@ -119,7 +120,7 @@ def load_weights(folder: Path, options: LoadOptions, *, name: str) -> PreTrained
         folder, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **arguments
     )
     check_loading(info, ignore=None if text is None else text.other_tensors, name=name)
-    return model
+    return with_precision(model, options.precision, name)
 
 
 def _check_kind(config: PreTrainedConfig, options: LoadOptions, name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gemma_structured.exceptions import LoadError
 
@@ -93,8 +93,10 @@ def _dtype(options: LoadOptions, device: torch.device, size: WeightsSize | None)
     """
     import torch  # noqa: PLC0415 - part of the extra `local`
 
-    if options.dtype != "auto":
-        dtype: torch.dtype = getattr(torch, options.dtype)
+    if options.precision == "int8":
+        return torch.float32
+    if options.precision not in {None, "auto"}:
+        dtype: torch.dtype = getattr(torch, cast("str", options.precision))
         return dtype
     if device.type != "cpu" or size is None or size.parameters > SMALL_MODEL_PARAMETERS:
         return torch.bfloat16
@@ -107,7 +109,7 @@ def _check_memory(weights: int, device: torch.device, dtype: torch.dtype, name: 
     free = free_memory(device)
     if needed <= free:
         return
-    smaller = 'dtype="bfloat16", ' if dtype.itemsize > _HALF_BYTES else ""
+    smaller = 'precision="bfloat16", ' if dtype.itemsize > _HALF_BYTES else ""
     raise LoadError(
         f"{name!r} needs {needed / _GIB:.1f} GiB on {str(device)!r} in "
         f"{str(dtype).removeprefix('torch.')}, and {free / _GIB:.1f} GiB are free.",

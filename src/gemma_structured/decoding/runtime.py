@@ -89,7 +89,8 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
 def _selection(loaded: LoadedModel, vocabulary: Vocabulary, options: RuntimeOptions) -> Selection:
     """All rows at once on CUDA; elsewhere row by row (Apple's GPUs have no float64)."""
     head = cast("nn.Module", loaded.model.get_output_embeddings())  # type: ignore[no-untyped-call]
-    device = next(head.parameters()).device
+    weight = next(head.parameters(), None)  # one of 8-bit integers has no parameters
+    device = loaded.device if weight is None else weight.device
     wanted = options.selection
     if wanted == "batch" or (wanted == "auto" and device.type == "cuda"):
         return BatchSelection(vocabulary.size, device)

@@ -47,6 +47,10 @@ class RuntimeOptions:
         """Refuse what could not run."""
         if self.drafts not in {"auto", "on", "off"}:
             raise InputError(f'drafts must be "auto", "on" or "off", not {self.drafts!r}.')
+        if self.selection not in {"auto", "rows", "batch"}:
+            raise InputError(
+                f'selection must be "auto", "rows" or "batch", not {self.selection!r}.'
+            )
         for name in ("max_batch_size", "prefill_chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")

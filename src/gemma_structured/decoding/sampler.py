@@ -34,6 +34,11 @@ class Sampler:
         else:
             self._random.manual_seed(params.seed % 2**64)
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it takes the token with the largest logit."""
+        return self.params.temperature == 0.0
+
     def choose(self, logits: Tensor) -> int:
         """Choose among `[allowed]` logits.
 
@@ -45,7 +50,7 @@ class Sampler:
         """
         if not bool(torch.isfinite(logits.max())):
             raise not_finite()
-        if self.params.temperature == 0.0:
+        if self.is_greedy:
             return int(logits.argmax())
         probabilities, order = filtered_probabilities(logits.cpu(), self.params)
         index = torch.searchsorted(probabilities.cumsum(0), self.uniform(), right=True)
@@ -60,7 +65,7 @@ def not_finite() -> ModelError:
     """What is said of logits that cannot be chosen by."""
     return ModelError(
         "The model's logits are not finite.",
-        hint="Load it with dtype='float32' or 'bfloat16'; check the weights.",
+        hint="Load it with precision='float32' or 'bfloat16'; check the weights.",
     )
 
 

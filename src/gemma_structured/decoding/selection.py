@@ -89,6 +89,8 @@ class RowSelection:
     def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
         """Sample among the allowed tokens; logits of others are not even computed."""
         allowed = torch.from_numpy(sequence.allowed_ids())
+        if sequence.takes_largest:
+            allowed = logits.contenders(position, allowed)
         if len(allowed) == 1:
             return int(allowed[0])
         return int(allowed[sequence.choose(logits.at(position, allowed))])

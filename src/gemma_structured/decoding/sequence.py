@@ -128,6 +128,11 @@ class TokenSequence:
         return missing <= (self.fixed_length // _SHARE_LEFT if self.keep_answer else 0)
 
     @property
+    def takes_largest(self) -> bool:
+        """Whether it chooses the token with the largest logit, whatever the others are."""
+        return self.sampler.is_greedy and self._retries is None
+
+    @property
     def max_length(self) -> int:
         """The most tokens that its row can come to have."""
         return len(self.prompt_ids) + self.max_tokens

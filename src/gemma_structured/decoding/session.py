@@ -71,6 +71,13 @@ class Logits(Protocol):
         """Those of a few tokens at one position: `[len(token_ids)]`, float32."""
         ...
 
+    def contenders(self, position: int, token_ids: Tensor) -> Tensor:
+        """Those of some tokens at one position that can have the largest logit, in their order.
+
+        As many as it takes no effort to rule out are left out, or none.
+        """
+        ...
+
 
 class Session(Protocol):
     """What the decode loop needs from an engine. Not thread-safe: the loop's owner holds a lock."""

@@ -156,3 +156,7 @@ class _Windows:
 
     def at(self, position: int, token_ids: Tensor) -> Tensor:
         return torch.from_numpy(self._windows[position])[token_ids]
+
+    def contenders(self, position: int, token_ids: Tensor) -> Tensor:
+        largest = self.at(position, token_ids).argmax()
+        return token_ids[largest : largest + 1]
