@@ -226,6 +226,50 @@ def test_memory_limits_how_many_run(
     assert max(map(len, session.forwards)) <= 2
 
 
+def test_small_requests_do_not_overtake_a_large_one_for_ever(
+    engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
+) -> None:
+    """One for which the memory is too small beside others has its turn before those after it."""
+
+    def has_room(newcomer: TokenSequence, running: list[TokenSequence]) -> bool:
+        return sum(s.max_length for s in (newcomer, *running)) <= 1000
+
+    engine = engine_for(has_room=has_room)
+    done: list[str] = []
+
+    def work(name: str, max_tokens: int) -> None:
+        answer(engine, sequence_for(WORD, name, max_tokens=max_tokens))
+        done.append(name)
+
+    gate.shut()
+    workers = []
+    for name, max_tokens in (("a", 400), ("b", 400), ("large", 900), ("c", 400), ("d", 400)):
+        workers.append(threading.Thread(target=work, args=(name, max_tokens)))
+        workers[-1].start()
+        until(lambda: len(engine._waiting) + len(engine._active) == len(workers))
+    gate.let_through()
+    for worker in workers:
+        worker.join(PATIENCE)
+    assert done.index("large") == 2
+
+
+def test_every_row_moves_at_every_step(
+    engine: Engine, sequence_for: Make, session: RandomSession
+) -> None:
+    """However many answer, none is passed over."""
+    sequences = [sequence_for(ENDLESS, f"{i}", max_tokens=100_000) for i in range(4)]
+    streams = [engine.stream(sequence) for sequence in sequences]
+    for pieces in streams:
+        next(pieces)
+    start = len(session.forwards)
+    until(lambda: len(session.forwards) >= start + 50)
+    rows = set(session.rows)
+    assert len(rows) == 4
+    assert all(set(forward) == rows for forward in session.forwards[start + 1 : start + 50])
+    for pieces in streams:
+        pieces.close()
+
+
 def test_too_many_waiting_are_refused(
     engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
 ) -> None:

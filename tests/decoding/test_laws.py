@@ -265,3 +265,31 @@ def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch):
             model.generate("doc", Item)
     until_idle(model)
     assert model.generate("doc", Item, max_tokens=100).output.count >= 0
+
+
+@pytest.mark.parametrize("fitting", [1, 3])
+def test_the_kv_caches_stay_within_their_memory(local, fitting):
+    """As many rows run as their longest answers have room for; a layer grows by a quarter at most."""
+    document = "x" * 1000
+    probe = local("mixtral")
+    probe.generate("doc", Item, max_tokens=100)
+    longest = probe.compile(Item).count_tokens(document) + 100
+    budget = fitting * longest * probe.runtime().session.bytes_per_token
+    model = local("mixtral", kv_cache_bytes=budget, prefix_cache_bytes=0).load()
+    session = model.runtime().session
+    rows, nbytes = [], []
+    forward = session.forward
+
+    def note(*args: Any, **options: Any) -> Any:
+        rows.append(session.open_rows)
+        result = forward(*args, **options)
+        nbytes.append(session.nbytes)
+        return result
+
+    session.forward = note
+    results = model.compile(Item, max_tokens=100).batch([document] * 6)
+    assert len({result.text for result in results}) == 1
+    assert max(rows) == fitting
+    assert max(nbytes) <= 1.25 * budget
+    until_idle(model)
+    assert session.nbytes == 0

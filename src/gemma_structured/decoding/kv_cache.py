@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from gemma_structured.decoding.transfer import to_device
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -75,13 +77,16 @@ class KVSnapshot:
 class RaggedForward:
     """Where the tokens of one forward go: `counts[i]` new ones to slot `first + i`.
 
-    The token index tensors name each new token by its row and offset in the input, `[tokens]`.
+    The token index tensors name each new token by its row and offset in the input, and its place in
+    the layers of each window, `[tokens]`. They are moved once for all layers: a GPU that waits in
+    every layer would not be kept busy.
     """
 
     first: int
     counts: tuple[int, ...]
     row_index: Tensor
     offset_index: Tensor
+    at_index: Mapping[int | None, Tensor]
 
     @property
     def rows(self) -> int:
@@ -207,13 +212,20 @@ class RaggedCache(Cache):
             for window in self.windows:
                 if window is not None:
                     self._compact(slot, window, count)
+        row_index = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        offset_index = torch.cat([torch.arange(count) for count in counts])
+        at_index = {}
+        for window in self.windows:
+            starts = [
+                self.lengths[s] - self.bases[window][s] for s in range(first, first + len(counts))
+            ]
+            at_index[window] = torch.tensor(starts)[row_index] + offset_index
         self._forward = RaggedForward(
             first=first,
             counts=tuple(counts),
-            row_index=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(
-                device
-            ),
-            offset_index=torch.cat([torch.arange(count) for count in counts]).to(device),
+            row_index=to_device(row_index, device),
+            offset_index=to_device(offset_index, device),
+            at_index={window: to_device(at, device) for window, at in at_index.items()},
         )
         return self._forward
 
@@ -231,7 +243,7 @@ class RaggedCache(Cache):
         """Positions of the forward's tokens, `[rows, width]`, padding included."""
         forward = self.current
         starts = torch.tensor(self.lengths[forward.first : forward.first + forward.rows])
-        return (starts[:, None] + torch.arange(forward.width)).to(device)
+        return to_device(starts[:, None] + torch.arange(forward.width), device)
 
     def extent(self, window: int | None) -> tuple[int, int]:
         """The part `[from, to)` of a layer's capacity that the forward can see."""
@@ -267,7 +279,7 @@ class RaggedCache(Cache):
                 return None
         slots = slice(forward.first, forward.first + forward.rows)
         bases = torch.tensor(self.bases[window][slots])
-        keys = (bases[:, None] + torch.arange(start, stop))[:, None, None, :].to(device)
+        keys = to_device(bases[:, None] + torch.arange(start, stop), device)[:, None, None, :]
         queries = self.positions(device)[:, None, :, None]
         visible = keys <= queries
         return visible if window is None else visible & (keys > queries - window)
@@ -361,12 +373,10 @@ class _RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
             at = lengths[forward.first] - bases[forward.first]
             buffer[forward.first, :, at : at + forward.width] = states[0]
             return
-        slots = range(forward.first, forward.first + forward.rows)
-        starts = torch.tensor([lengths[s] - bases[s] for s in slots], device=states.device)
-        at_index = starts[forward.row_index] + forward.offset_index
-        buffer[forward.first + forward.row_index, :, at_index] = states[
-            forward.row_index, :, forward.offset_index
-        ]
+        indexes = (forward.row_index, forward.offset_index, forward.at_index[self.window])
+        rows, offsets, at_index = (index.to(states.device) for index in indexes)
+        slots = buffer[forward.first : forward.first + forward.rows]
+        slots[rows, :, at_index] = states[rows, :, offsets]
 
     def _reserve(self, slots: int, tokens: int) -> None:
         assert self.keys is not None
@@ -374,7 +384,7 @@ class _RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         have_slots, _, have_tokens, _ = self.keys.shape
         if slots <= have_slots and tokens <= have_tokens:
             return
-        new_slots = have_slots if slots <= have_slots else max(slots, have_slots * 2)
+        new_slots = max(slots, have_slots)  # not one in advance: memory is given out by the row
         new_tokens = have_tokens
         if tokens > have_tokens:
             new_tokens = -(-max(tokens, have_tokens * 5 // 4) // _STEP) * _STEP

@@ -8,17 +8,17 @@ grammar forced after it, and choose one more.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-
 from gemma_structured.decoding.failures import explain
+from gemma_structured.decoding.selection import Place, RowSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gemma_structured.decoding.prefix import PrefixStore
+    from gemma_structured.decoding.selection import Selection
     from gemma_structured.decoding.sequence import TokenSequence
     from gemma_structured.decoding.session import Logits, Row, Session
 
@@ -35,6 +35,7 @@ class DecodeLoop:
             and cancellations are looked at.
         max_forward_tokens: Up to how many new tokens of all rows together a forward costs little
             more than for one; drafts fill that room.
+        selection: How tokens are chosen: row by row unless told.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class DecodeLoop:
         *,
         prefill_chunk: int = 512,
         max_forward_tokens: int = 16,
+        selection: Selection | None = None,
     ) -> None:
         self._session = session
         self._prefixes = prefixes
         self._prefill_chunk = prefill_chunk
         self._max_forward_tokens = max_forward_tokens
+        self._selection = selection or RowSelection()
 
     def start(self, sequence: TokenSequence) -> None:
         """Open a row for a sequence, from the longest prefix that is kept."""
@@ -62,15 +65,18 @@ class DecodeLoop:
         What goes wrong with one sequence is kept as its `error` and does not touch the others.
         """
         room = self._max_forward_tokens // len(sequences) - 1
-        scheduled = {_row_of(s): self._schedule(s, room) for s in sequences}
-        logits = self._session.forward(
-            {row: [*each.chunk, *each.draft] for row, each in scheduled.items()},
-            keep={row: each.positions for row, each in scheduled.items()},
-        )
-        for row, each in scheduled.items():
-            self._keep_prefix(row, each.sequence)
-            if each.positions:
-                self._advance(row, each, logits[row])
+        scheduled = [self._schedule(sequence, room) for sequence in sequences]
+        answering = [each for each in scheduled if each.positions]
+        with self._selection.preparing([each.sequence for each in answering]):
+            logits = self._session.forward(
+                {each.row: [*each.chunk, *each.draft] for each in scheduled},
+                keep={each.row: each.positions for each in scheduled},
+            )
+        for each in scheduled:
+            self._keep_prefix(each.row, each.sequence)
+        self._advance(answering, logits)
+        for each in answering:
+            self._rewind(each, logits[each.row])
 
     def end(self, sequence: TokenSequence) -> None:
         """Close a sequence's row and free its cache; keep the state of one that is to go on."""
@@ -84,17 +90,18 @@ class DecodeLoop:
 
     def _schedule(self, sequence: TokenSequence, room: int) -> _Scheduled:
         """The next tokens to forward; a chunk ends where a prefix ends that is to be kept."""
+        row = _row_of(sequence)
         count = self._prefill_chunk
         if not sequence.begins_with_fixed_part:
-            to_boundary = sequence.fixed_length - self._session.length(_row_of(sequence))
+            to_boundary = sequence.fixed_length - self._session.length(row)
             if 0 < to_boundary < count:
                 count = to_boundary
         chunk = sequence.take(count)
         try:
-            return _Scheduled(sequence, chunk, sequence.draft(chunk, room))
+            return _Scheduled(sequence, row, chunk, sequence.draft(chunk, room))
         except Exception as error:  # noqa: BLE001 - it is this sequence's alone
             sequence.fail(explain(error))
-            return _Scheduled(sequence, chunk, [])
+            return _Scheduled(sequence, row, chunk, [])
 
     def _keep_prefix(self, row: Row, sequence: TokenSequence) -> None:
         """Keep what later prompts begin with: the fixed part, and a conversation's prompt.
@@ -114,23 +121,37 @@ class DecodeLoop:
         if self._prefixes.wants(token_ids):
             self._prefixes.add(token_ids, self._session.snapshot(row))
 
-    def _advance(self, row: Row, scheduled: _Scheduled, logits: Logits) -> None:
-        """Choose tokens for as long as the draft has forwarded them; rewind what does not stay.
+    def _advance(self, answering: Sequence[_Scheduled], logits: Mapping[Row, Logits]) -> None:
+        """Choose tokens for all, then for those whose draft has forwarded what was chosen."""
+        ready = [each for each in answering if not each.sequence.finished]
+        while ready:
+            places = [Place(each.sequence, logits[each.row], each.confirmed) for each in ready]
+            chosen = self._selection.choose(places)
+            ready = [
+                each for each, token in zip(ready, chosen, strict=True) if self._accept(each, token)
+            ]
 
-        That is what is left of the draft, and the tokens of a value that cannot stand.
-        """
-        sequence, draft = scheduled.sequence, scheduled.draft
+    def _accept(self, scheduled: _Scheduled, chosen: int | Exception) -> bool:
+        """Append a token that was chosen; say whether the next can be chosen at once."""
+        sequence, row = scheduled.sequence, scheduled.row
+        if isinstance(chosen, Exception):
+            sequence.fail(explain(chosen))
+            return False
         earliest = self._session.length(row) - self._session.rewindable(row)
-        confirmed = 0
         try:
-            while not sequence.pending and not sequence.finished:
-                token_id = self._choose(sequence, logits, confirmed)
-                if sequence.accept(token_id, earliest=earliest):
-                    confirmed += sequence.confirm(draft[confirmed:])
+            if sequence.accept(chosen, earliest=earliest):
+                scheduled.confirmed += sequence.confirm(scheduled.draft[scheduled.confirmed :])
         except Exception as error:  # noqa: BLE001 - it is this sequence's alone
             sequence.fail(explain(error))
+        return not sequence.pending and not sequence.finished
+
+    def _rewind(self, scheduled: _Scheduled, logits: Logits) -> None:
+        """Take back what does not stay: the rest of the draft, and a value that cannot stand."""
+        sequence, row, draft = scheduled.sequence, scheduled.row, scheduled.draft
+        if sequence.error is not None:
             return  # its row is closed as it is, so that the cache clears all of it
         if sequence.drafts is not None:
+            confirmed = scheduled.confirmed
             sequence.drafts.learn(len(draft), confirmed)
             if sequence.drafts.reads_hidden:
                 stays = self._session.length(row) - len(draft) + confirmed == sequence.row_length
@@ -138,31 +159,23 @@ class DecodeLoop:
         if not sequence.finished:
             self._session.rewind(row, self._session.length(row) - sequence.row_length)
         elif sequence.keep_answer:
-            self._session.rewind(row, len(draft) - confirmed)
-
-    @staticmethod
-    def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
-        """Sample among the allowed tokens; logits of others are not even computed."""
-        allowed = torch.from_numpy(sequence.allowed_ids())
-        if sequence.takes_largest:
-            allowed = logits.contenders(position, allowed)
-        if len(allowed) == 1:
-            return int(allowed[0])
-        return int(allowed[sequence.choose(logits.at(position, allowed))])
+            self._session.rewind(row, len(draft) - scheduled.confirmed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Scheduled:
-    """What one sequence contributes to a forward."""
+    """What one sequence contributes to a forward, and how much of its draft was right."""
 
     sequence: TokenSequence
+    row: Row
     chunk: list[int]
     draft: list[int]
+    confirmed: int = 0
+    positions: int = field(init=False)
 
-    @property
-    def positions(self) -> int:
-        """How many of its last tokens logits are wanted for: none in the middle of a prompt."""
-        return 0 if self.sequence.pending else 1 + len(self.draft)
+    def __post_init__(self) -> None:
+        """Logits are wanted for so many of its last tokens: none in the middle of a prompt."""
+        self.positions = 0 if self.sequence.pending else 1 + len(self.draft)
 
 
 def _row_of(sequence: TokenSequence) -> Row:

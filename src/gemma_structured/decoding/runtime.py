@@ -11,15 +11,18 @@ from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.loop import DecodeLoop
 from gemma_structured.decoding.mtp import MTPModel
 from gemma_structured.decoding.prefix import PrefixStore
+from gemma_structured.decoding.selection import BatchSelection, RowSelection
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.grammar.compiler import GrammarCompiler
 from gemma_structured.grammar.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from torch import nn
 
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.runtime_options import RuntimeOptions
+    from gemma_structured.decoding.selection import Selection
     from gemma_structured.decoding.sequence import TokenSequence
 
 __all__ = ["Runtime", "start"]
@@ -77,7 +80,12 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
         session=session,
         prefixes=prefixes,
         engine=Engine(
-            DecodeLoop(session, prefixes, prefill_chunk=options.prefill_chunk),
+            DecodeLoop(
+                session,
+                prefixes,
+                prefill_chunk=options.prefill_chunk,
+                selection=_selection(loaded, vocabulary, options),
+            ),
             max_batch_size=options.max_batch_size,
             max_waiting=options.max_waiting,
             has_room=has_room,
@@ -93,6 +101,17 @@ def _draft_model(loaded: LoadedModel, session: TransformersSession) -> MTPModel 
         return None
     name = drafter.config.name_or_path or type(drafter).__name__
     return MTPModel(drafter, loaded.model, session, name=name)
+
+
+def _selection(loaded: LoadedModel, vocabulary: Vocabulary, options: RuntimeOptions) -> Selection:
+    """All rows at once on CUDA; elsewhere row by row (Apple's GPUs have no float64)."""
+    head = cast("nn.Module", loaded.model.get_output_embeddings())  # type: ignore[no-untyped-call]
+    weight = next(head.parameters(), None)  # one of 8-bit integers has no parameters
+    device = loaded.device if weight is None else weight.device
+    wanted = options.selection
+    if wanted == "batch" or (wanted == "auto" and device.type == "cuda"):
+        return BatchSelection(vocabulary.size, device)
+    return RowSelection()
 
 
 def _drafts_pay(loaded: LoadedModel) -> bool:

@@ -31,6 +31,8 @@ class RuntimeOptions:
             experts on a CPU (its cost follows the number of experts that are hit). The outputs are
             the same.
         prefill_chunk: The most prompt tokens that one forward reads.
+        selection: How tokens are chosen: `"rows"` one row after another on the CPU, `"batch"` all
+            rows at once on the device of the logits; `"auto"` by device. The outputs are the same.
     """
 
     grammar_backend: BackendName | GrammarBackend = "llguidance"
@@ -40,11 +42,16 @@ class RuntimeOptions:
     prefix_cache_bytes: int = 2**30
     drafts: Literal["auto", "on", "off"] = "auto"
     prefill_chunk: int = 512
+    selection: Literal["auto", "rows", "batch"] = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what could not run."""
         if self.drafts not in {"auto", "on", "off"}:
             raise InputError(f'drafts must be "auto", "on" or "off", not {self.drafts!r}.')
+        if self.selection not in {"auto", "rows", "batch"}:
+            raise InputError(
+                f'selection must be "auto", "rows" or "batch", not {self.selection!r}.'
+            )
         for name in ("max_batch_size", "prefill_chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")

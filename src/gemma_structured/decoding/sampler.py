@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.types import SamplingParams
 
-__all__ = ["Sampler", "filtered_probabilities"]
+__all__ = ["Sampler", "filtered_probabilities", "not_finite"]
 
 
 class Sampler:
@@ -21,10 +21,13 @@ class Sampler:
 
     One draw takes one random number, whatever the logits, so that a sequence draws the same tokens
     alone, in a batch, and with drafts.
+
+    Attributes:
+        params: How tokens are drawn.
     """
 
     def __init__(self, params: SamplingParams) -> None:
-        self._params = params
+        self.params = params
         self._random = torch.Generator()
         if params.seed is None:
             self._random.seed()
@@ -34,7 +37,7 @@ class Sampler:
     @property
     def is_greedy(self) -> bool:
         """Whether it takes the token with the largest logit."""
-        return self._params.temperature == 0.0
+        return self.params.temperature == 0.0
 
     def choose(self, logits: Tensor) -> int:
         """Choose among `[allowed]` logits.
@@ -46,16 +49,24 @@ class Sampler:
             ModelError: A logit is not a number.
         """
         if not bool(torch.isfinite(logits.max())):
-            raise ModelError(
-                "The model's logits are not finite.",
-                hint="Load it with precision='float32' or 'bfloat16'; check the weights.",
-            )
+            raise not_finite()
         if self.is_greedy:
             return int(logits.argmax())
-        probabilities, order = filtered_probabilities(logits.cpu(), self._params)
-        drawn = torch.rand((), generator=self._random, dtype=torch.float64)
-        index = torch.searchsorted(probabilities.cumsum(0), drawn, right=True)
+        probabilities, order = filtered_probabilities(logits.cpu(), self.params)
+        index = torch.searchsorted(probabilities.cumsum(0), self.uniform(), right=True)
         return int(order[min(int(index), len(order) - 1)])
+
+    def uniform(self) -> Tensor:
+        """The next random number, in [0, 1): a scalar, float64, on the CPU."""
+        return torch.rand((), generator=self._random, dtype=torch.float64)
+
+
+def not_finite() -> ModelError:
+    """What is said of logits that cannot be chosen by."""
+    return ModelError(
+        "The model's logits are not finite.",
+        hint="Load it with precision='float32' or 'bfloat16'; check the weights.",
+    )
 
 
 def filtered_probabilities(logits: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:

@@ -239,13 +239,40 @@ class TokenSequence:
         self.matcher.fill_bitmask(self._bitmask)
         ids = bitmask.allowed_ids(self._bitmask, self._vocabulary.size)
         if not len(ids):
-            raise GrammarError(
-                f"After {len(self.output_ids)} tokens no token continues the answer.",
-                hint="The grammar asks for text that the model's tokenizer cannot write.",
-            )
+            raise self._dead_end()
         if self._thought is not None:
             ids = self._thought.restrict(ids)
         return ids if self._retries is None else self._retries.restrict(ids, self.output_ids)
+
+    @property
+    def chooses_alone(self) -> bool:
+        """Whether tokens are chosen by `allowed_ids` and `choose` alone: values are judged."""
+        return self._retries is not None
+
+    def restrict_bitmask(self, row: NDArray[np.int32]) -> int | None:
+        """What `allowed_ids` says, for one that does not choose alone.
+
+        Args:
+            row: As the matcher fills it; tokens that may not come next are cleared.
+
+        Returns:
+            The only token that may come next, if there is just one.
+
+        Raises:
+            GrammarError: There is none.
+        """
+        if self._thought is not None:
+            self._thought.restrict_bitmask(row)
+        count = bitmask.count(row)
+        if not count:
+            raise self._dead_end()
+        return int(bitmask.allowed_ids(row, self._vocabulary.size)[0]) if count == 1 else None
+
+    def _dead_end(self) -> GrammarError:
+        return GrammarError(
+            f"After {len(self.output_ids)} tokens no token continues the answer.",
+            hint="The grammar asks for text that the model's tokenizer cannot write.",
+        )
 
     def choose(self, logits: Tensor) -> int:
         """Choose among the tokens that `allowed_ids` has just given.

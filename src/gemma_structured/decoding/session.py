@@ -15,6 +15,7 @@ import torch
 from gemma_structured.decoding.head import Head
 from gemma_structured.decoding.kv_cache import KVSnapshot, RaggedCache
 from gemma_structured.decoding.loaded_model import set_experts
+from gemma_structured.decoding.transfer import to_device
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
@@ -284,8 +285,8 @@ class TransformersSession:
             set_experts(self._model, "batched_mm" if few else "grouped_mm")
         positions = self._last_positions(forward.counts, keep)
         states = self._head.run(
-            positions.to(device),
-            input_ids=input_ids.to(device),
+            to_device(positions, device),
+            input_ids=to_device(input_ids, device),
             attention_mask=self._attention_mask(device),
             position_ids=self._cache.positions(device),
             past_key_values=self._cache,

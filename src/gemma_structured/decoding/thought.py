@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gemma_structured.grammar import bitmask
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -48,7 +50,16 @@ class Thought:
 
     def restrict(self, allowed: NDArray[np.int64]) -> NDArray[np.int64]:
         """What is left of the tokens that the grammar allows next."""
-        spent = self._max_tokens is not None and self.tokens >= self._max_tokens
-        if self._inside and spent and self._close_id in allowed:
+        if self._must_close and self._close_id in allowed:
             return np.array([self._close_id], dtype=np.int64)
         return allowed
+
+    def restrict_bitmask(self, row: NDArray[np.int32]) -> None:
+        """The same for a bitmask, `[ceil(vocab / 32)]`, in place."""
+        if self._must_close and bitmask.is_allowed(row, self._close_id):
+            bitmask.keep_only(row, self._close_id)
+
+    @property
+    def _must_close(self) -> bool:
+        spent = self._max_tokens is not None and self.tokens >= self._max_tokens
+        return self._inside and spent

@@ -23,6 +23,7 @@ __all__ = [
     "count",
     "forbid",
     "is_allowed",
+    "keep_only",
     "words",
 ]
 
@@ -78,6 +79,12 @@ def forbid(row: NDArray[np.int32], token_ids: Iterable[int]) -> None:
     view = row.view(np.uint32)
     for token_id in token_ids:
         view[token_id // _BITS] &= np.uint32(~(1 << (token_id % _BITS)) & 0xFFFFFFFF)
+
+
+def keep_only(row: NDArray[np.int32], token_id: int) -> None:
+    """Allow one token and no other, in place."""
+    row.fill(0)
+    row.view(np.uint32)[token_id // _BITS] = np.uint32(1 << (token_id % _BITS))
 
 
 def _as_bytes(row: NDArray[np.int32]) -> NDArray[np.uint8]:

@@ -52,13 +52,13 @@ class LLGuidanceMatcher:
         ids = list(token_ids)
         usable = self._vocabulary.count_text_ids(ids)
         taken = int(self._matcher.try_consume_tokens(ids[:usable]))
-        self._check()
+        self.check()
         if taken == len(ids):
             self._accepted += taken
             return
         if taken:
             self._matcher.rollback(taken)
-            self._check()
+            self.check()
         if ids[taken] in self._vocabulary.end_ids:
             raise GrammarError(f"The end id {ids[taken]} was fed to a grammar matcher.")
         raise TokenRejectedError(ids[taken], self._accepted + taken)
@@ -71,7 +71,7 @@ class LLGuidanceMatcher:
         """
         ids = list(token_ids)
         valid = int(self._matcher.validate_tokens(ids[: self._vocabulary.count_text_ids(ids)]))
-        self._check()
+        self.check()
         return valid
 
     def fill_bitmask(self, bitmask: NDArray[np.int32]) -> None:
@@ -85,7 +85,25 @@ class LLGuidanceMatcher:
         """
         self._vocabulary.check_bitmask(bitmask)
         self._matcher.unsafe_compute_mask_ptr(bitmask.ctypes.data, bitmask.nbytes)
-        self._check()
+        self.check()
+
+    def to_fill(self, bitmask: NDArray[np.int32]) -> LLMatcher:
+        """Give llguidance's own matcher, for its executor to fill a row; `check` it afterwards.
+
+        Raises:
+            GrammarError: The row is not of the shape that `fill_bitmask` wants.
+        """
+        self._vocabulary.check_bitmask(bitmask)
+        return self._matcher
+
+    def check(self) -> None:
+        """Raise if llguidance has failed.
+
+        Raises:
+            GrammarError: A limit was passed.
+        """
+        if self._matcher.is_error():
+            raise matching_error(self._matcher.get_error())
 
     def forced_tokens(self) -> list[int]:
         """The only tokens that can follow, up to the next choice; they are not consumed.
@@ -94,7 +112,7 @@ class LLGuidanceMatcher:
             GrammarError: A limit was passed, or what is forced has no end.
         """
         forced: list[int] = self._matcher.compute_ff_tokens()
-        self._check()
+        self.check()
         check_forced(forced)
         return forced
 
@@ -108,13 +126,9 @@ class LLGuidanceMatcher:
             raise GrammarError(f"Cannot take back {n} of {self._accepted} accepted tokens.")
         if n:
             self._matcher.rollback(n)
-            self._check()
+            self.check()
             self._accepted -= n
 
     def fork(self) -> LLGuidanceMatcher:
         """An independent matcher in the same state."""
         return LLGuidanceMatcher(self._vocabulary, self._matcher.deep_copy(), self._accepted)
-
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            raise matching_error(self._matcher.get_error())

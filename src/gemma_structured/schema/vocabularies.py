@@ -35,7 +35,9 @@ def custom_dialect(uri: str, registry: Registry[Any] | None) -> Dialect | None:
         metaschema = None if registry is None else registry.contents(uri)
     except NoSuchResource:
         return None
-    named = metaschema.get("$schema") if isinstance(metaschema, dict) else None
+    if not isinstance(metaschema, dict):
+        return None
+    named = metaschema.get("$schema")
     base = find_dialect(named) if isinstance(named, str) else None
     if base is None:
         return None
