@@ -64,7 +64,8 @@ def _without(base: Dialect, absent: tuple[str, ...]) -> Dialect:
     for part in absent:
         uri = f"https://json-schema.org/draft/{base.name}/meta/{part}"
         if uri in REGISTRY:  # 2019-09 counts `unevaluated…` among the applicators
-            keywords |= REGISTRY.contents(uri)["properties"].keys()
+            metaschema: Any = REGISTRY.contents(uri)
+            keywords |= metaschema["properties"].keys()
     if not keywords:
         return base
     whole: Any = base.validator_class
