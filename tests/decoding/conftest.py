@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.decoding.loop import DecodeLoop
     from gemma_structured.grammar.vocabulary import Vocabulary
     from gemma_structured.testing.tiny_shapes import Architecture
 
@@ -146,6 +147,24 @@ def random_ids() -> Callable[[PreTrainedModel, int, int], list[int]]:
         return torch.randint(vocab_size, (count,), generator=generator).tolist()
 
     return get
+
+
+@pytest.fixture(scope="session")
+def decode_together() -> Callable[..., list[str]]:
+    """Decodes sequences on a loop to their end, and gives their texts."""
+
+    def run(loop: DecodeLoop, *sequences: TokenSequence) -> list[str]:
+        for sequence in sequences:
+            loop.start(sequence)
+        while running := [s for s in sequences if not s.finished]:
+            loop.step(running)
+        for sequence in sequences:
+            loop.end(sequence)
+            if sequence.error is not None:
+                raise sequence.error
+        return [sequence.text for sequence in sequences]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -89,6 +89,7 @@ def test_samples_follow_the_exact_distribution(
     fresh_logits: Callable[[PreTrainedModel, Sequence[int]], Tensor],
     sequence_for: Callable[..., TokenSequence],
     bytes_vocabulary: Vocabulary,
+    decode_together: Callable[..., list[str]],
     *,
     drafts: bool,
 ) -> None:
@@ -109,13 +110,7 @@ def test_samples_follow_the_exact_distribution(
             )
             for seed in range(first, first + rows)
         ]
-        for sequence in sequences:
-            loop.start(sequence)
-        while running := [s for s in sequences if not s.finished]:
-            loop.step(running)
-        for sequence in sequences:
-            loop.end(sequence)
-            counts[sequence.text] += 1
+        counts.update(decode_together(loop, *sequences))
     assert counts.keys() <= expected.keys()
     statistic, degrees = chi_squared(counts, expected)
     assert degrees >= 8

@@ -133,25 +133,14 @@ def test_it_reads_the_rows_as_they_are(
     torch.testing.assert_close(state.logits, expected, rtol=1e-3, atol=1e-3)
 
 
-def run(loop: DecodeLoop, *sequences: TokenSequence) -> list[str]:
-    """Decode together."""
-    for sequence in sequences:
-        loop.start(sequence)
-    while running := [s for s in sequences if not s.finished]:
-        loop.step(running)
-    for sequence in sequences:
-        loop.end(sequence)
-        if sequence.error is not None:
-            raise sequence.error
-    return [sequence.text for sequence in sequences]
-
-
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_it_changes_no_answer(
     session: TransformersSession,
     mtp: MTPModel,
     sequence_for: Make,
     bytes_vocabulary: Vocabulary,
+    decode_together: Callable[..., list[str]],
+    *,
     temperature: float,
 ) -> None:
     """Alone or in a batch, greedy or sampled; right guesses save forwards."""
@@ -170,10 +159,10 @@ def test_it_changes_no_answer(
         ]
 
     plain = sequences(drafts=False)
-    expected = [run(loop, sequence)[0] for sequence in plain]
+    expected = [decode_together(loop, sequence)[0] for sequence in plain]
     alone, together = sequences(drafts=True), sequences(drafts=True)
-    assert [run(loop, sequence)[0] for sequence in alone] == expected
-    assert run(loop, *together) == expected
+    assert [decode_together(loop, sequence)[0] for sequence in alone] == expected
+    assert decode_together(loop, *together) == expected
     for drafted in (alone, together):
         assert sum(sequence.usage.drafted_tokens for sequence in drafted) > 5
         passes = sum(sequence.forward_passes for sequence in drafted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,26 +17,12 @@ from gemma_structured.schema.normalize import Normalized, normalize
 from gemma_structured.schema.residual import ResidualChecks
 from gemma_structured.schema.validator import compile_validator
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
+from gemma_structured.testing.written_values import accepts, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemma_structured.grammar.backend import GrammarMatcher
-
-
-def canonical(value: Any) -> str:
-    """Compact JSON, with integers for floats that are integers."""
-    return json.dumps(_integers(value), ensure_ascii=False, separators=(",", ":"))
-
-
-def _integers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_integers(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _integers(item) for key, item in value.items()}
-    return value
 
 
 def _refused(checks: ResidualChecks, value: Any) -> tuple[str | int, ...] | None:
@@ -68,51 +53,7 @@ class Mask:
 
     def accepts(self, value: Any) -> bool:
         """Whether the mask accepts a value with its keys in some order."""
-        writer = _Writer(self._compiled.matcher())
-        return writer.value(_integers(value), lambda: writer.matcher.is_accepting)
-
-
-class _Writer:
-    """Writes a value, taking the keys of objects in whatever order a matcher allows."""
-
-    def __init__(self, matcher: GrammarMatcher) -> None:
-        self.matcher = matcher
-
-    def text(self, text: str, then: Callable[[], bool]) -> bool:
-        ids = _vocabulary().encode(text)
-        if self.matcher.count_valid(ids) < len(ids):
-            return False
-        self.matcher.accept(ids)
-        if then():
-            return True
-        self.matcher.rollback(len(ids))
-        return False
-
-    def value(self, value: Any, then: Callable[[], bool]) -> bool:
-        if isinstance(value, dict):
-            return self.text("{", lambda: self.members(list(value.items()), "", then))
-        if isinstance(value, list):
-            return self.text("[", lambda: self.items(value, "", then))
-        return self.text(canonical(value), then)
-
-    def items(self, items: list[Any], comma: str, then: Callable[[], bool]) -> bool:
-        if not items:
-            return self.text("]", then)
-        first, *rest = items
-        return self.text(comma, lambda: self.value(first, lambda: self.items(rest, ",", then)))
-
-    def members(self, members: list[tuple[str, Any]], comma: str, then: Callable[[], bool]) -> bool:
-        if not members:
-            return self.text("}", then)
-        return any(
-            self.text(
-                f"{comma}{canonical(key)}:",
-                lambda value=value, n=n: self.value(
-                    value, lambda: self.members(members[:n] + members[n + 1 :], ",", then)
-                ),
-            )
-            for n, (key, value) in enumerate(members)
-        )
+        return accepts(self._compiled.matcher(), _vocabulary(), value)
 
 
 @lru_cache(maxsize=1)
