@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast, get_args
 
-from gemma_structured.decoding.checkpoint import local_folder
-from gemma_structured.decoding.hub import download
 from gemma_structured.decoding.load_errors import translate_errors
 from gemma_structured.decoding.load_options import LoadOptions, Precision
-from gemma_structured.decoding.loader import load_weights
+from gemma_structured.decoding.loader import checkpoint_folder, load_weights
 from gemma_structured.decoding.mtp import check_target
 from gemma_structured.decoding.mtp_patch import buildable_assistants
-from gemma_structured.decoding.placement import place
 from gemma_structured.decoding.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -49,8 +46,6 @@ def load_draft_model(
         attn_implementation=options.attn_implementation,
     )
     with translate_errors(name, token=options.token):
-        folder = local_folder(source)
-        if folder is None:
-            folder = download(name, own, lambda at, size: place(at, size, own, name))
+        folder = checkpoint_folder(source, own)
         with quiet_transformers(), buildable_assistants():
             return load_weights(folder, own, name=name)

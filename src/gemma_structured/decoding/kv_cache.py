@@ -215,7 +215,7 @@ class RaggedCache(Cache):
         row_index = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         offset_index = torch.cat([torch.arange(count) for count in counts])
         at_index = {}
-        for window in self.windows:
+        for window in self.windows if len(counts) > 1 else ():  # one row is written as a slice
             starts = [
                 self.lengths[s] - self.bases[window][s] for s in range(first, first + len(counts))
             ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from gemma_structured.decoding.precision import precision_of
+from gemma_structured.decoding.int8 import Int8Linear
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def from_transformers(
         end_ids=_end_ids(model, config, tokenizer, name),
         device=model.device,
         dtype=model.dtype,
-        precision=precision_of(model),
+        precision=_precision(model),
         model_type=config.model_type,
         architecture=type(model).__name__,
     )
@@ -130,6 +130,12 @@ def has_experts(config: PreTrainedConfig) -> bool:
     text = config.get_text_config(decoder=True)
     names = ("num_experts", "num_local_experts", "n_routed_experts")
     return any(getattr(text, name, None) for name in names)
+
+
+def _precision(model: PreTrainedModel) -> str:
+    if any(isinstance(module, Int8Linear) for module in model.modules()):
+        return "int8"
+    return str(model.dtype).removeprefix("torch.")
 
 
 def _context_length(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> int:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadOptions",
     "LoadedModel",
+    "checkpoint_folder",
     "from_transformers",
     "load_model",
     "load_weights",
@@ -56,13 +57,23 @@ def load_model(source: str | Path, options: LoadOptions | None = None) -> Loaded
     options = options or LoadOptions()
     name = str(source)
     with translate_errors(name, token=options.token):
-        folder = local_folder(source)
-        if folder is None:
-            folder = download(name, options, lambda at, size: place(at, size, options, name))
+        folder = checkpoint_folder(source, options)
         with quiet_transformers():
             tokenizer = _tokenizer(folder, options, name)
             model = load_weights(folder, options, name=name)
         return from_transformers(model, tokenizer, name=name)
+
+
+def checkpoint_folder(source: str | Path, options: LoadOptions) -> Path:
+    """Where a checkpoint lies: the folder itself, or in the hub's cache, downloaded if need be.
+
+    Raises:
+        LoadError: It is not there, or does not fit where it is to run.
+    """
+    name = str(source)
+    return local_folder(source) or download(
+        name, options, lambda at, size: place(at, size, options, name)
+    )
 
 
 def _config(folder: Path, options: LoadOptions) -> PreTrainedConfig:

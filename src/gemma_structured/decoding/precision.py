@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from gemma_structured.decoding.int8 import Int8Linear, is_supported
+from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.model_cache import cache_root
 from gemma_structured.exceptions import LoadError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from gemma_structured.decoding.load_options import Precision
 
-__all__ = ["precision_of", "with_precision"]
+__all__ = ["with_precision"]
 
 _ROUNDS = 5
 _WIDTHS = (1, 4, 4, 16, 64)
@@ -36,8 +37,6 @@ _WIDTHS = (1, 4, 4, 16, 64)
 
 _CLEARLY = 0.85
 """bfloat16 is taken where it needs at most this share of the time: float32's logits are exact."""
-
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 
 def with_precision(
@@ -61,16 +60,8 @@ def with_precision(
     return model
 
 
-def precision_of(model: PreTrainedModel) -> str:
-    """What a model computes in."""
-    if any(isinstance(module, Int8Linear) for module in model.modules()):
-        return "int8"
-    return str(model.dtype).removeprefix("torch.")
-
-
 def _check_int8(model: PreTrainedModel, name: str) -> None:
-    config = model.config.get_text_config(decoder=True)
-    if any(getattr(config, attribute, None) for attribute in _EXPERTS):
+    if has_experts(model.config):
         raise LoadError(
             f"{name!r} has a mixture of experts, whose weights precision='int8' does not reach.",
             hint="Take precision='bfloat16', or pass a quantization_config.",

@@ -129,7 +129,7 @@ class TokenSequence:
     @property
     def takes_largest(self) -> bool:
         """Whether it chooses the token with the largest logit, whatever the others are."""
-        return self.sampler.is_greedy and self._retries is None
+        return self.sampler.is_greedy and not self.chooses_alone
 
     @property
     def max_length(self) -> int:

@@ -48,11 +48,9 @@ def evaluated_keys(validator: Any, instance: dict[str, JsonValue], schema: JsonV
     if not isinstance(schema, dict):
         return set()
     known = set(instance) - set(undeclared_keys(instance, schema))
-    for branch, resolver in _applied(validator, instance, schema):
-        below = validator.evolve(schema=branch, _resolver=resolver)
-        if below.is_valid(instance):
-            everything = isinstance(branch, dict) and any(key in branch for key in _ALL_KEYS)
-            known |= set(instance) if everything else evaluated_keys(below, instance, branch)
+    for branch, below in _holding(validator, instance, schema):
+        everything = isinstance(branch, dict) and any(key in branch for key in _ALL_KEYS)
+        known |= set(instance) if everything else evaluated_keys(below, instance, branch)
     return set(instance) if "additionalProperties" in schema else known
 
 
@@ -70,15 +68,10 @@ def evaluated_items(validator: Any, instance: list[JsonValue], schema: JsonValue
     if not isinstance(schema, dict):
         return set()
     known = _own_items(validator, instance, schema)
-    for branch, resolver in _applied(validator, instance, schema):
-        below = validator.evolve(schema=branch, _resolver=resolver)
-        if below.is_valid(instance):
-            everything = isinstance(branch, dict) and "unevaluatedItems" in branch
-            known |= (
-                set(range(len(instance)))
-                if everything
-                else evaluated_items(below, instance, branch)
-            )
+    every = set(range(len(instance)))
+    for branch, below in _holding(validator, instance, schema):
+        everything = isinstance(branch, dict) and "unevaluatedItems" in branch
+        known |= every if everything else evaluated_items(below, instance, branch)
     return known
 
 
@@ -97,6 +90,16 @@ def _own_items(validator: Any, instance: list[JsonValue], schema: dict[str, Json
         below = validator.evolve(schema=schema["contains"])
         known |= {place for place in every if below.is_valid(instance[place])}
     return known
+
+
+def _holding(
+    validator: Any, instance: dict[str, JsonValue] | list[JsonValue], schema: dict[str, JsonValue]
+) -> Iterator[tuple[JsonValue, Any]]:
+    """The schemas that a schema applies to the same value and that hold, with their validators."""
+    for branch, resolver in _applied(validator, instance, schema):
+        below = validator.evolve(schema=branch, _resolver=resolver)
+        if below.is_valid(instance):
+            yield branch, below
 
 
 def _applied(
