@@ -198,21 +198,19 @@ def test_requests_are_admitted_in_order(
 ) -> None:
     """First come, first served, where one at a time has room."""
     engine = engine_for(has_room=lambda *_: False)
-    done: list[int] = []
-
-    def work(number: int) -> None:
-        answer(engine, sequence_for(WORD, f"{number}"))
-        done.append(number)
-
+    sequences = [sequence_for(WORD, f"{number}") for number in range(4)]
     gate.shut()
     workers = []
-    for number in range(4):
-        workers.append(threading.Thread(target=work, args=(number,)))
+    for number, sequence in enumerate(sequences):
+        workers.append(threading.Thread(target=answer, args=(engine, sequence)))
         workers[-1].start()
         until(lambda n=number: len(engine._waiting) + len(engine._active) == n + 1)
     gate.let_through()
     for worker in workers:
         worker.join(PATIENCE)
+    ends = [sequence._ended for sequence in sequences]  # the threads may wake in another order
+    assert None not in ends
+    done = sorted(range(4), key=ends.__getitem__)
     assert done == [0, 1, 2, 3]
 
 

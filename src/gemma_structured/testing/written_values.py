@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from gemma_structured.grammar.backend import GrammarMatcher
     from gemma_structured.grammar.vocabulary import Vocabulary
@@ -32,46 +32,49 @@ def canonical(value: JsonValue) -> str:
 
 def accepts(matcher: GrammarMatcher, vocabulary: Vocabulary, value: JsonValue) -> bool:
     """Whether a matcher at its start accepts a value with the keys of its objects in some order."""
-    writer = _Writer(matcher, vocabulary)
-    return writer.value(value, lambda: matcher.is_accepting)
+    return any(matcher.is_accepting for _ in _Writer(matcher, vocabulary).value(value))
 
 
 class _Writer:
+    """Writes what the matcher allows: each method yields once for every way, and takes it back.
+
+    The next part of a text is written while those before it are suspended, so that the depth of
+    calls is that of the value, whatever its size.
+    """
+
     def __init__(self, matcher: GrammarMatcher, vocabulary: Vocabulary) -> None:
         self.matcher, self.vocabulary = matcher, vocabulary
 
-    def text(self, text: str, then: Callable[[], bool]) -> bool:
+    def text(self, text: str) -> Iterator[None]:
         ids = self.vocabulary.encode(text)
-        if self.matcher.count_valid(ids) < len(ids):
-            return False
-        self.matcher.accept(ids)
-        if then():
-            return True
-        self.matcher.rollback(len(ids))
-        return False
+        if self.matcher.count_valid(ids) == len(ids):
+            self.matcher.accept(ids)
+            yield
+            self.matcher.rollback(len(ids))
 
-    def value(self, value: Any, then: Callable[[], bool]) -> bool:
+    def value(self, value: JsonValue) -> Iterator[None]:
         if isinstance(value, dict):
-            return self.text("{", lambda: self.members(list(value.items()), "", then))
-        if isinstance(value, list):
-            return self.text("[", lambda: self.items(value, "", then))
-        return self.text(canonical(value), then)
+            for _ in self.text("{"):
+                yield from self.members(list(value.items()), "")
+        elif isinstance(value, list):
+            for _ in self.text("["):
+                yield from self.items(value, "")
+        else:
+            yield from self.text(canonical(value))
 
-    def items(self, items: list[Any], comma: str, then: Callable[[], bool]) -> bool:
+    def items(self, items: list[JsonValue], comma: str) -> Iterator[None]:
         if not items:
-            return self.text("]", then)
-        first, *rest = items
-        return self.text(comma, lambda: self.value(first, lambda: self.items(rest, ",", then)))
+            yield from self.text("]")
+            return
+        for _ in self.text(comma):
+            for _ in self.value(items[0]):
+                yield from self.items(items[1:], ",")
 
-    def members(self, members: list[tuple[str, Any]], comma: str, then: Callable[[], bool]) -> bool:
+    def members(self, members: list[tuple[str, JsonValue]], comma: str) -> Iterator[None]:
         if not members:
-            return self.text("}", then)
-        return any(
-            self.text(
-                f"{comma}{canonical(key)}:",
-                lambda value=value, n=n: self.value(  # type: ignore[misc]
-                    value, lambda: self.members(members[:n] + members[n + 1 :], ",", then)
-                ),
-            )
-            for n, (key, value) in enumerate(members)
-        )
+            yield from self.text("}")
+            return
+        for n, (key, value) in enumerate(members):
+            for _ in self.text(f"{comma}{canonical(key)}:"):
+                for _ in self.value(value):
+                    yield from self.members(members[:n] + members[n + 1 :], ",")
