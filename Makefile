@@ -16,8 +16,8 @@ help: ## Say what each target does
 demo: $(READY) ## Extract typed objects from real documents with the embedded model
 	@$(BIN)/gemma-structured demo $(ARGS)
 
-test: $(READY) ## Run the tests (ARGS='tests/parsing -k partial' for some of them)
-	$(BIN)/pytest --ignore=tests/docs $(ARGS)
+test: $(READY) ## Run the tests in two processes (ARGS='tests/parsing -k partial' for some of them)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --ignore=tests/docs -n 2 --dist loadscope $(ARGS)
 
 test-sdks: $(READY) $(SDKS)/.ready ## Let the official SDKs talk to the server for tests
 	OPENROUTER_SDK_PYTHON=$(SDKS)/bin/python $(BIN)/pytest tests/testing/test_openrouter_server.py

@@ -520,9 +520,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("spec", "path"), REFUSED, ids=[f"{i}-{case[0]!r:.40}" for i, case in enumerate(REFUSED)]
-)
+@pytest.mark.parametrize(("spec", "path"), REFUSED, ids=[str(i) for i in range(len(REFUSED))])
 def test_refuses_what_cannot_be_read(spec, path):
     """A type that cannot be used is refused at once, with the path to the part at fault."""
     with pytest.raises(SchemaError) as caught:
