@@ -252,7 +252,7 @@ def judge(lane: str, question: Question, text: str, calls: Calls, seconds: float
 
 def make_lanes() -> dict[str, Callable[[], Lane]]:
     """Every lane by its name, made when it is first needed."""
-    model = gs.LocalModel("embedded", dtype="float32")
+    model = gs.LocalModel("embedded", precision="float32")
 
     def native() -> Lane:
         loaded = model.runtime().loaded

@@ -26,6 +26,7 @@ import torch
 from decode import ForwardCounter
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from throughput_lanes import Lane, our_lanes, ours, rivals, with_screen
 from throughput_work import KINDS, documents
@@ -51,7 +52,7 @@ def measure(lanes: Sequence[Lane], counters: Sequence[ForwardCounter], count: in
         for kind, texts in work.items()
         for start in range(0, len(texts), 8)
     ]
-    for turn, (kind, texts) in enumerate(portions):
+    for turn, (kind, texts) in enumerate(track(portions, transient=True)):
         at = turn * 5 % len(lanes)
         for lane in [*lanes[at:], *lanes[:at]]:
             before = sum(counter.count for counter in counters)
@@ -136,7 +137,7 @@ def main() -> None:
         ours("all", with_screen(int8)),
         ours("all, batch of 8", int8, batch=True),
     ]
-    lanes = [*own, *rivals(model)]
+    lanes = [*own, *rivals(model, int8)]
     measure(lanes, counters, options.documents)
     rows = report(lanes)
     title = f"{options.documents} documents, Gemma 3 270M, {torch.get_num_threads()} CPU threads"

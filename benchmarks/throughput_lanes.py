@@ -138,7 +138,7 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
     ]
 
 
-def rivals(model: gs.LocalModel) -> list[Lane]:
+def rivals(model: gs.LocalModel, int8: gs.LocalModel) -> list[Lane]:
     """outlines, transformers with two libraries' processors, and guidance where it is installed.
 
     Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
@@ -159,6 +159,14 @@ def rivals(model: gs.LocalModel) -> list[Lane]:
         _outlines("outlines (xgrammar)", loaded, prompt, "xgrammar"),
         _outlines("outlines (llguidance)", loaded, prompt, "llguidance"),
         _outlines("outlines (llguidance), batch of 8", loaded, prompt, "llguidance", batch=True),
+        _outlines("outlines (llguidance)", int8.runtime().loaded, prompt, "llguidance"),
+        _outlines(
+            "outlines (llguidance), batch of 8",
+            int8.runtime().loaded,
+            prompt,
+            "llguidance",
+            batch=True,
+        ),
         _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
         _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
     ]
@@ -182,7 +190,7 @@ def _outlines(name: str, loaded: Any, prompt: Any, backend: str, *, batch: bool 
             return list(generator.batch(wanted, max_new_tokens=MAX_TOKENS, do_sample=False))
         return [generator(text, max_new_tokens=MAX_TOKENS, do_sample=False) for text in wanted]
 
-    return Lane(name, extract, is_batch=batch)
+    return Lane(name, extract, precision=loaded.precision, is_batch=batch)
 
 
 def _generate(name: str, loaded: Any, prompt: Any, processor_for: Callable[[str], Any]) -> Lane:
@@ -260,8 +268,16 @@ def _llguidance(loaded: Any) -> Callable[[str], Any]:
 def _guidance(loaded: Any, prompt: Any) -> Lane:
     import guidance
     from guidance import models
+    from transformers import DynamicCache
+
+    class Cache(DynamicCache):
+        """One that guidance 0.3 can rewind: it says what shall stay, as in transformers 4."""
+
+        def crop(self, length: int) -> None:
+            super().crop(length - self.get_seq_length())
 
     model = models.Transformers(loaded.model, loaded.tokenizer, echo=False)
+    model._interpreter.engine._past_key_values = Cache()
 
     def extract(kind: str, texts: Sequence[str]) -> list[str]:
         schema = _schemas()[kind].model_json_schema()
@@ -269,3 +285,4 @@ def _guidance(loaded: Any, prompt: Any) -> Lane:
         return [(model + prompt(kind, text) + answer)["answer"] for text in texts]
 
     return Lane("guidance", extract)
+
