@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemma_structured.decoding import ragged_layer
 from gemma_structured.decoding.kv_cache import REWIND_HORIZON, RaggedCache
 
 CPU = torch.device("cpu")
@@ -198,6 +200,54 @@ def test_memory_is_given_back_with_the_last_row() -> None:
     assert (rows.cache.nbytes, rows.cache.bytes_per_token) == (0, per_token)
     rows.open()
     rows.forward(0, [2])
+
+
+def test_memory_is_given_back_as_rows_leave() -> None:
+    """The next forward keeps no slot that is not in use, and no length that no row needs."""
+    rows = Rows()
+    for _ in range(3):
+        rows.open()
+    rows.forward(0, [10, 3000, 70])
+    rows.close(1)
+    rows.forward(0, [1, 2])
+    assert rows.cache.nbytes == 2 * 256 * rows.cache.bytes_per_token
+    rows.close(1)
+    rows.forward(0, [1])
+    assert rows.cache.nbytes == 256 * rows.cache.bytes_per_token
+
+
+def test_a_row_takes_the_memory_of_the_one_before_it() -> None:
+    """Where one joins as another leaves, nothing is copied."""
+    rows = Rows((None,))
+    for _ in range(2):
+        rows.open()
+    rows.forward(0, [200, 200])
+    before = rows.cache.layers[0].keys
+    rows.close(0)
+    rows.open()
+    rows.forward(0, [1, 200])
+    assert rows.cache.layers[0].keys is before
+
+
+def test_too_little_memory_leaves_a_layer_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and values change their size together or not at all."""
+    rows = Rows((None,))
+    rows.open()
+    rows.forward(0, [200])
+    resize, calls = ragged_layer._resized, []
+
+    def fail_for_the_values(*args: Any) -> torch.Tensor:
+        calls.append(args)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError
+        return resize(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ragged_layer, "_resized", fail_for_the_values)
+        with pytest.raises(torch.OutOfMemoryError):
+            rows.forward(0, [200])
+    assert len(calls) == 2
+    rows.forward(0, [200])
 
 
 def test_growth_is_in_steps() -> None:

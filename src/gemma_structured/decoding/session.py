@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NewType, Protocol, cast
 import torch
 
 from gemma_structured.decoding.head import Head
-from gemma_structured.decoding.kv_cache import KVSnapshot, RaggedCache
+from gemma_structured.decoding.kv_cache import RaggedCache
+from gemma_structured.decoding.kv_snapshot import KVSnapshot
 from gemma_structured.decoding.loaded_model import set_experts
 from gemma_structured.decoding.transfer import to_device
 from gemma_structured.exceptions import LoadError
