@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache
 
 from gemma_structured.decoding.kv_snapshot import KVSnapshot, check_rewind, rewindable_tokens
 from gemma_structured.decoding.ragged_forward import RaggedForward
-from gemma_structured.decoding.ragged_layer import RaggedLayer
+from gemma_structured.decoding.ragged_layer import RaggedLayer, most_capacity
 from gemma_structured.decoding.transfer import to_device
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ class RaggedCache(Cache):
     def bytes_per_token(self) -> int:
         """Memory of one token of one row in all layers; 0 before the first forward."""
         return self._bytes_per_token
+
+    def most_bytes(self, rows: int, tokens: int) -> int:
+        """The most memory that rows come to take, none of them longer than so many tokens."""
+        return rows * most_capacity(tokens) * self._bytes_per_token
 
     @property
     def _layers(self) -> list[RaggedLayer]:

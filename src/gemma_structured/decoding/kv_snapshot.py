@@ -1,4 +1,4 @@
-"""`KVSnapshot`: one row's keys and values apart from any cache, and how far a row can be rewound."""
+"""`KVSnapshot`: a row's keys and values apart from any cache, and how far rows can be rewound."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemma_structured.decoding.kv_cache import RaggedCache
     from gemma_structured.decoding.ragged_forward import RaggedForward
 
-__all__ = ["RaggedLayer"]
+__all__ = ["RaggedLayer", "most_capacity"]
 
 _STEP = 256
 """Capacities are multiples of so many tokens."""
@@ -104,7 +104,7 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         if self.keys is None:
             return
         have_slots, _, have_tokens, _ = self.keys.shape
-        wanted = min(slots, have_slots), min(_in_steps(tokens * 5 // 4), have_tokens)
+        wanted = min(slots, have_slots), min(most_capacity(tokens), have_tokens)
         if wanted != (have_slots, have_tokens):
             self._resize(*wanted)
 
@@ -173,6 +173,11 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def get_max_length(self) -> int:
         """There is no maximum."""
         return -1
+
+
+def most_capacity(tokens: int) -> int:
+    """The most tokens that a slot has room for when its row has grown to so many."""
+    return _in_steps(tokens * 5 // 4)
 
 
 def _in_steps(tokens: int) -> int:

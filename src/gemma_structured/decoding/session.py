@@ -206,6 +206,13 @@ class TransformersSession:
         """Memory that one more token of a row takes; 0 before the first forward."""
         return self._cache.bytes_per_token
 
+    def most_bytes(self, rows: int, tokens: int) -> int:
+        """The most memory that rows come to take, none of them longer than so many tokens.
+
+        It is 0 before the first forward.
+        """
+        return self._cache.most_bytes(rows, tokens)
+
     @property
     def open_rows(self) -> int:
         """How many rows are open."""
