@@ -15,10 +15,10 @@ import pytest
 import torch
 from pydantic import BaseModel, Field, create_model
 
-import gemma_structured as gs
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import gemma_structured as gs
 
 LIMITS: Any = {"kv_cache_bytes": 2**20, "prefix_cache_bytes": 2**18, "grammar_cache_size": 3}
 
