@@ -15,10 +15,11 @@ import pytest
 import torch
 from pydantic import BaseModel, Field, create_model
 
+import gemma_structured as gs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import gemma_structured as gs
+    from pathlib import Path
 
 LIMITS: Any = {"kv_cache_bytes": 2**20, "prefix_cache_bytes": 2**18, "grammar_cache_size": 3}
 
@@ -75,6 +76,35 @@ def census(model: gs.LocalModel) -> Counter[str]:
     counts["tensors"] = len(tensors)
     counts["bytes of tensors"] = sum(tensor.nbytes for tensor in tensors)
     return counts
+
+
+def parameters() -> int:
+    """How many parameters of models are alive."""
+    gc.collect()
+    return sum(type(each) is torch.nn.Parameter for each in gc.get_objects())
+
+
+def test_unloading_frees_the_weights(tiny_checkpoint: Callable[[str], Path]) -> None:
+    """Though its generators are kept, and a stream that had come to its end asks for its result."""
+    before = parameters()
+    model = gs.LocalModel(tiny_checkpoint("mixtral"), device="cpu")
+    read = model.compile(gs.Regex("[a-z]{5}"))
+    read("doc")
+    stream = model.stream("doc", gs.Regex("[a-z]{5}"))
+    text = ""
+    for event in stream:
+        text += event.delta if isinstance(event, gs.Partial) else ""
+        if len(text) == 5:
+            break
+    assert parameters() > before
+    while model.runtime().engine._worker is not None:
+        time.sleep(0.002)
+    model.unload()
+    assert stream.result().text == text
+    assert model._runtime is None
+    del stream, event
+    assert parameters() == before
+    assert len(read("doc").text) == 5
 
 
 def test_nothing_is_left_of_what_has_ended(local: Callable[..., gs.LocalModel]) -> None:
