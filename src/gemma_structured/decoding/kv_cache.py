@@ -18,12 +18,12 @@ import torch
 from transformers.cache_utils import Cache
 
 from gemma_structured.decoding.kv_snapshot import KVSnapshot, check_rewind, rewindable_tokens
-from gemma_structured.decoding.ragged_forward import RaggedForward
+from gemma_structured.decoding.ragged_forward import RaggedForward, Run, neighbours
 from gemma_structured.decoding.ragged_layer import RaggedLayer, most_capacity
 from gemma_structured.decoding.transfer import to_device
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -149,28 +149,41 @@ class RaggedCache(Cache):
         self.lengths[slot] -= count
 
     @torch.inference_mode()
-    def begin(self, first: int, counts: Sequence[int], device: torch.device) -> RaggedForward:
-        """Announce a forward of `counts[i]` new tokens for slot `first + i`."""
-        for slot, count in enumerate(counts, start=first):
+    def begin(
+        self, counts: Mapping[int, int], device: torch.device, *, causal_default: bool = True
+    ) -> RaggedForward:
+        """Announce a forward.
+
+        Args:
+            counts: How many new tokens each slot gets that takes part, in ascending order.
+            device: Where the forward runs.
+            causal_default: Whether attention without a mask is causal, as `sdpa` is and `eager`
+                is not.
+        """
+        for slot, count in counts.items():
             for window in self.windows:
                 if window is not None:
                     self._compact(slot, window, count)
         if self._row_has_left:
-            self._shrink(first, counts)
-        row_index = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        offset_index = torch.cat([torch.arange(count) for count in counts])
-        at_index = {}
-        for window in self.windows if len(counts) > 1 else ():  # one row is written as a slice
-            starts = [
-                self.lengths[s] - self.bases[window][s] for s in range(first, first + len(counts))
-            ]
-            at_index[window] = torch.tensor(starts)[row_index] + offset_index
+            self._shrink(counts)
+        runs, start = [], 0
+        for first, run in neighbours(counts):
+            runs.append(self._run(first, run, start, device, causal_default=causal_default))
+            start += sum(run)
+        slots = torch.tensor([slot for slot, count in counts.items() for _ in range(count)])
+        offsets = torch.cat([torch.arange(count) for count in counts.values()])
+        positions = torch.tensor(self.lengths)[slots] + offsets
+        at = {window: positions - torch.tensor(self.bases[window])[slots] for window in self.windows}
+        extents = {}
+        for window in self.windows:
+            edges = [run.extents[window] for run in runs]
+            extents[window] = min(first for first, _ in edges), max(last for _, last in edges)
         self._forward = RaggedForward(
-            first=first,
-            counts=tuple(counts),
-            row_index=to_device(row_index, device),
-            offset_index=to_device(offset_index, device),
-            at_index={window: to_device(at, device) for window, at in at_index.items()},
+            runs=tuple(runs),
+            positions=to_device(positions[None], device),
+            extents=extents,
+            slot_index=to_device(slots, device),
+            at_index={window: to_device(index, device) for window, index in at.items()},
         )
         return self._forward
 
@@ -178,54 +191,68 @@ class RaggedCache(Cache):
         """Make the forward's tokens part of their rows."""
         if self._forward is None:
             raise RuntimeError("commit() without begin().")
-        for slot, count in enumerate(self._forward.counts, start=self._forward.first):
+        for slot, count in self._forward.counts:
             self.lengths[slot] += count
         self._forward = None
         if not self._bytes_per_token:
             self._bytes_per_token = sum(layer.bytes_per_token for layer in self._layers)
 
-    def positions(self, device: torch.device) -> Tensor:
-        """Positions of the forward's tokens, `[rows, width]`, padding included."""
-        forward = self.current
-        starts = torch.tensor(self.lengths[forward.first : forward.first + forward.rows])
-        return to_device(starts[:, None] + torch.arange(forward.width), device)
+    def _run(
+        self,
+        first: int,
+        counts: tuple[int, ...],
+        start: int,
+        device: torch.device,
+        *,
+        causal_default: bool,
+    ) -> Run:
+        extents = {window: self._extent(first, counts, window) for window in self.windows}
+        masks = {
+            window: self._mask(first, counts, window, extents[window], causal_default)
+            for window in self.windows
+        }
+        indexes: tuple[Tensor | None, Tensor | None] = (None, None)
+        if min(counts) != max(counts):
+            rows = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+            offsets = torch.cat([torch.arange(count) for count in counts])
+            indexes = to_device(rows, device), to_device(offsets, device)
+        return Run(
+            first,
+            counts,
+            start,
+            extents,
+            {w: None if mask is None else to_device(mask, device) for w, mask in masks.items()},
+            *indexes,
+        )
 
-    def extent(self, window: int | None) -> tuple[int, int]:
-        """The part `[from, to)` of a layer's capacity that the forward can see."""
-        forward = self.current
-        slots = range(forward.first, forward.first + forward.rows)
+    def _extent(self, first: int, counts: tuple[int, ...], window: int | None) -> tuple[int, int]:
+        """The part `[from, to)` of a layer's capacity that rows can see."""
         bases = self.bases[window]
-        stop = max(self.lengths[s] + forward.counts[s - forward.first] - bases[s] for s in slots)
+        rows = list(enumerate(counts, start=first))
+        stop = max(self.lengths[slot] + count - bases[slot] for slot, count in rows)
         if window is None:
             return 0, stop
-        return max(0, min(self.lengths[s] - window + 1 - bases[s] for s in slots)), stop
+        return max(0, min(self.lengths[s] - window + 1 - bases[s] for s, _ in rows)), stop
 
-    def mask(
-        self, window: int | None, device: torch.device, *, causal_default: bool = True
+    def _mask(
+        self,
+        first: int,
+        counts: tuple[int, ...],
+        window: int | None,
+        extent: tuple[int, int],
+        causal_default: bool,
     ) -> Tensor | None:
-        """The attention mask of the forward for layers with that window.
-
-        Args:
-            window: The layers' window.
-            device: Where the mask is wanted.
-            causal_default: Whether attention without a mask is causal, as `sdpa` is and `eager`
-                is not.
-
-        Returns:
-            `True` where a query may look, `[rows, 1, width, extent]`; `None` where no mask means
-            the same.
-        """
-        forward = self.current
-        start, stop = self.extent(window)
-        length = self.lengths[forward.first]
-        if forward.rows == 1:
-            fits = causal_default and (window is None or forward.width <= window)
-            if forward.width == 1 or (length == 0 and fits):
+        """Where rows may look; see `Run.masks`."""
+        width = max(counts)
+        if len(counts) == 1:
+            fits = causal_default and (window is None or width <= window)
+            if width == 1 or (self.lengths[first] == 0 and fits):
                 return None
-        slots = slice(forward.first, forward.first + forward.rows)
+        slots = slice(first, first + len(counts))
         bases = torch.tensor(self.bases[window][slots])
-        keys = to_device(bases[:, None] + torch.arange(start, stop), device)[:, None, None, :]
-        queries = self.positions(device)[:, None, :, None]
+        keys = (bases[:, None] + torch.arange(*extent))[:, None, None, :]
+        starts = torch.tensor(self.lengths[slots])
+        queries = (starts[:, None] + torch.arange(width))[:, None, :, None]
         visible = keys <= queries
         return visible if window is None else visible & (keys > queries - window)
 
@@ -239,7 +266,7 @@ class RaggedCache(Cache):
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """The first row's length (models ask when they are given no positions)."""
         del layer_idx
-        return self.lengths[self.current.first]
+        return self.lengths[self.current.runs[0].first]
 
     def _compact(self, slot: int, window: int, coming: int) -> None:
         """Forget a row's oldest tokens in layers with that window, in steps of the horizon."""
@@ -252,10 +279,10 @@ class RaggedCache(Cache):
                 layer.shift(slot, used - keep, used)
         self.bases[window][slot] += used - keep
 
-    def _shrink(self, first: int, counts: Sequence[int]) -> None:
+    def _shrink(self, counts: Mapping[int, int]) -> None:
         """Give back the memory of rows that have left, less what a forward would take again."""
         lengths = list(self.lengths)
-        for slot, count in enumerate(counts, start=first):
+        for slot, count in counts.items():
             lengths[slot] += count
         for layer in self._layers:
             bases = self.bases[layer.window]

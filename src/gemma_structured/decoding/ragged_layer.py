@@ -61,31 +61,34 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
     ) -> tuple[Tensor, Tensor]:
-        """Write the forward's tokens, `[rows, heads, width, head_dim]`; return what it sees."""
+        """Write the forward's tokens, `[1, heads, tokens, head_dim]`; return what can be seen.
+
+        Returns:
+            Keys and values, `[slots, heads, extent, head_dim]`: of every slot from the forward's
+            first to its last; see `RaggedForward.seen_by`.
+        """
         del args, kwargs
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         forward = self.cache.current
-        start, stop = self.cache.extent(self.window)
-        self._reserve(forward.first + forward.rows, stop)
-        last = forward.first + forward.rows
+        start, stop = forward.extents[self.window]
+        self._reserve(forward.slots.stop, stop)
         seen = []
         for buffer, states in ((self.keys, key_states), (self.values, value_states)):
             assert buffer is not None
             self._write(buffer, states, forward)
-            seen.append(buffer[forward.first : last, :, start:stop])
+            seen.append(buffer[forward.slots, :, start:stop])
         return seen[0], seen[1]
 
     def _write(self, buffer: Tensor, states: Tensor, forward: RaggedForward) -> None:
-        lengths, bases = self.cache.lengths, self.cache.bases[self.window]
-        if forward.rows == 1:
-            at = lengths[forward.first] - bases[forward.first]
-            buffer[forward.first, :, at : at + forward.width] = states[0]
+        if forward.is_one_row:
+            slot = forward.slots.start
+            at = self.cache.lengths[slot] - self.cache.bases[self.window][slot]
+            buffer[slot, :, at : at + states.shape[2]] = states[0]
             return
-        indexes = (forward.row_index, forward.offset_index, forward.at_index[self.window])
-        rows, offsets, at_index = (index.to(states.device) for index in indexes)
-        slots = buffer[forward.first : forward.first + forward.rows]
-        slots[rows, :, at_index] = states[rows, :, offsets]
+        indexes = (forward.slot_index, forward.at_index[self.window])
+        slot_index, at_index = (index.to(states.device) for index in indexes)
+        buffer[slot_index, :, at_index] = states[0].transpose(0, 1)
 
     def _reserve(self, slots: int, tokens: int) -> None:
         assert self.keys is not None
@@ -162,8 +165,9 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """What a model that builds its own mask needs to know: keys seen, and the first one."""
         del query_length
-        start, stop = self.cache.extent(self.window)
-        base = self.cache.bases[self.window][self.cache.current.first]
+        forward = self.cache.current
+        start, stop = forward.extents[self.window]
+        base = self.cache.bases[self.window][forward.slots.start]
         return stop - start, base + start
 
     def get_seq_length(self) -> int:
