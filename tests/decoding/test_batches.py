@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -35,6 +35,7 @@ class Endless(BaseModel):
     text: str = Field(min_length=3000, max_length=4000)
 
 
+Flags = Annotated[list[bool], Field(min_length=25, max_length=25)]
 DOCUMENTS = ["a", "Invoice 12: " * 20, "", "x" * 150, "b\n\nc"]
 TOO_LONG = "x" * 20_000
 
@@ -83,11 +84,11 @@ def test_rows_differ_in_everything(local: Make, watch_kv_cache: Watch, architect
     """Grammar, sampling, prompt, forced tokens and end: together as each alone, in one batch."""
     model = local(architecture, max_batch_size=6).load()
     tasks = [
-        (model.compile(Item, max_tokens=100), "one"),
+        (model.compile(Endless, max_tokens=90), "one"),
         (model.compile(gs.Regex("[a-z]{60}"), temperature=1.0, seed=1), "two " * 30),
         (model.compile(gs.Regex("[0-9]{50}"), temperature=0.7, top_k=3, seed=2), ""),
         (model.compile(gs.Choice(["a " * 20 + "b", "a " * 20 + "c"])), "four"),
-        (model.compile(list[bool], temperature=2.0, min_p=0.1, seed=3, max_tokens=40), "five" * 9),
+        (model.compile(Flags, temperature=2.0, min_p=0.1, seed=3), "five" * 9),
         (model.compile(gs.Lark('start: ("x" | "yy" | "z")~30')), "six"),
     ]
 
@@ -101,7 +102,7 @@ def test_rows_differ_in_everything(local: Make, watch_kv_cache: Watch, architect
     wait_for_requests(model, len(tasks))
     with ThreadPoolExecutor(len(tasks)) as pool:
         assert list(pool.map(run, range(len(tasks)))) == alone
-    assert max(usage.entries for usage in seen) >= 4
+    assert max(usage.entries for usage in seen) >= 5  # the choice may have ended
     until_idle(model)
 
 
@@ -194,8 +195,8 @@ def test_extreme_limits_change_no_answer(
     local: Make, watch_kv_cache: Watch, options: dict[str, int], most_rows: int
 ) -> None:
     """The least of each, and more rows than there are texts."""
-    expected = [r.text for r in local("gemma4").batch(DOCUMENTS, Item, max_tokens=100)]
-    model = local("gemma4", **options).load()
+    expected = [r.text for r in local("mixtral").batch(DOCUMENTS, Item, max_tokens=100)]
+    model = local("mixtral", **options).load()
     seen = watch_kv_cache(model)
     results = model.batch(DOCUMENTS, Item, max_tokens=100, concurrency=5)
     assert [result.text for result in results] == expected
