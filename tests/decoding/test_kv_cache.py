@@ -61,7 +61,9 @@ class Rows:
             for run in forward.runs:
                 seen = forward.seen_by(run, keys, window)[:, 0, :, 0]
                 queries = run.padded(states)
-                assert torch.equal(run.packed(queries.transpose(1, 2))[:, 0, 0], self._of(run, pack))
+                assert torch.equal(
+                    run.packed(queries.transpose(1, 2))[:, 0, 0], self._of(run, pack)
+                )
                 for row in range(len(run.counts)):
                     slot, fresh = run.first + row, fresh_by_slot[run.first + row]
                     assert queries[row, 0, : len(fresh), 0].tolist() == fresh

@@ -8,6 +8,7 @@ tokens that are allowed.
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -81,8 +82,11 @@ class Head:
             return self._at(self._model(**inputs, logits_to_keep=positions).logits, positions)
         hidden: list[Tensor] = []
         verified = self._computed_by == "self"
+        own_thread = threading.get_ident()
 
-        def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            if threading.get_ident() != own_thread:
+                return None  # somebody else runs the model
             hidden.append(self._at(args[0], positions))
             return ((hidden[0][:0] if verified else hidden[0])[None],)
 

@@ -173,7 +173,9 @@ class RaggedCache(Cache):
         slots = torch.tensor([slot for slot, count in counts.items() for _ in range(count)])
         offsets = torch.cat([torch.arange(count) for count in counts.values()])
         positions = torch.tensor(self.lengths)[slots] + offsets
-        at = {window: positions - torch.tensor(self.bases[window])[slots] for window in self.windows}
+        at = {
+            window: positions - torch.tensor(self.bases[window])[slots] for window in self.windows
+        }
         extents = {}
         for window in self.windows:
             edges = [run.extents[window] for run in runs]

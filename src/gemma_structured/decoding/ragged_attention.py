@@ -1,9 +1,9 @@
 """Attention of packed rows, each against its own part of the cache.
 
-It is registered with transformers under a name of its own
-(https://huggingface.co/docs/transformers/attention_interface), which a session sets on its model. In
-a forward of a session, which `attending` announces, each run of rows sees what belongs to it. In any
-other forward of the same model, in whatever thread, it is the attention whose place it took.
+It is registered with transformers under a name of its own, which a session sets on its model
+(https://huggingface.co/docs/transformers/attention_interface). In a forward of a session, which
+`attending` announces, each run of rows sees what belongs to it. In any other forward of the same
+model, in whatever thread, it is the attention whose place it took.
 """
 
 from __future__ import annotations
@@ -88,37 +88,39 @@ def attending(forward: RaggedForward, windows: tuple[int | None, ...]) -> Iterat
 
 
 def _attention(
-    kind: str,
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
+    kind: str,
     **options: object,
 ) -> tuple[Tensor, Tensor | None]:
-    """As transformers' functions: `[batch, heads, tokens, dim]` to `[batch, tokens, heads, dim]`."""
+    """As in transformers: `[batch, heads, tokens, dim]` to `[batch, tokens, heads, dim]`."""
     announced = _forward.get()
     if announced is None:
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
     forward, windows = announced
-    attend = _grouped_sdpa if kind == "sdpa" else _eager
     window = windows[cast("int", module.layer_idx)]
+    attend = _sdpa if kind == "sdpa" else _eager
     attended = []
     for run in forward.runs:
-        keys, values = (forward.seen_by(run, states, window) for states in (key, value))
         mask = run.masks[window]
         mask = None if mask is None else mask.to(query.device)
-        attended.append(run.packed(attend(module, run.padded(query), keys, values, mask, options)))
+        keys, values = (forward.seen_by(run, states, window) for states in (key, value))
+        output = attend(module, run.padded(query), keys, values, mask, **options)
+        attended.append(run.packed(output))
     return torch.cat(attended)[None].contiguous(), None
 
 
-def _grouped_sdpa(
+def _sdpa(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    options: dict[str, object],
+    **options: object,
 ) -> Tensor:
     """Scaled dot product attention that copies no keys for the heads that share them.
 
@@ -127,8 +129,7 @@ def _grouped_sdpa(
     """
     unusual = any(options.get(name) is not None for name in ("softcap", "position_bias", "s_aux"))
     if mask is None or unusual:
-        attention = _plain("sdpa", module)
-        return attention(module, query, key, value, mask, **options)[0]
+        return _plain("sdpa", module)(module, query, key, value, mask, **options)[0]
     rows, heads, width, _ = query.shape
     shared = heads // key.shape[1]
     attended = functional.scaled_dot_product_attention(
@@ -147,9 +148,9 @@ def _eager(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    options: dict[str, object],
+    **options: object,
 ) -> Tensor:
-    """The model's own, which adds the mask to the scores."""
+    """The model's own attention, which adds the mask to the scores."""
     if mask is not None:
         mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
     return _plain("eager", module)(module, query, key, value, mask, **options)[0]
@@ -163,5 +164,5 @@ def _plain(kind: str, module: nn.Module) -> Attention:
 
 
 for _kind in _KINDS:
-    AttentionInterface.register(_PREFIX + _kind, partial(_attention, _kind))
+    AttentionInterface.register(_PREFIX + _kind, partial(_attention, kind=_kind))
     AttentionMaskInterface.register(_PREFIX + _kind, ALL_MASK_ATTENTION_FUNCTIONS[_kind])

@@ -50,11 +50,11 @@ class Run:
         return self.first + len(self.counts)
 
     def padded(self, packed: Tensor) -> Tensor:
-        """Take its tokens out of a pack: `[1, heads, tokens, dim]` to `[rows, heads, width, dim]`."""
+        """Take its tokens out: `[1, heads, tokens, dim]` to `[rows, heads, width, dim]`."""
         rows, width = len(self.counts), max(self.counts)
         own = packed[0, :, self.start : self.start + sum(self.counts)]
         if self.row_index is None or self.offset_index is None:
-            return own.unflatten(1, (rows, width)).transpose(0, 1)
+            return own.reshape(own.shape[0], rows, width, -1).transpose(0, 1)
         padded = own.new_zeros(rows, own.shape[0], width, own.shape[2])
         indexes = (index.to(own.device) for index in (self.row_index, self.offset_index))
         row_index, offset_index = indexes
@@ -114,7 +114,7 @@ class RaggedForward:
 
 
 def neighbours(counts: Mapping[int, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Part slots, in ascending order, into those that attend together: the first one, and counts."""
+    """Part slots, ascending, into those that attend together: the first one, and their counts."""
     first, run = 0, list[int]()
     for slot, count in counts.items():
         is_next = bool(run) and slot == first + len(run)
@@ -125,4 +125,3 @@ def neighbours(counts: Mapping[int, int]) -> Iterator[tuple[int, tuple[int, ...]
         run.append(count)
     if run:
         yield first, tuple(run)
-

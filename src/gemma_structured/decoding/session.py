@@ -298,7 +298,7 @@ class TransformersSession:
 
 
 def _last_positions(counts: Sequence[int], wanted: Sequence[int]) -> Tensor:
-    """Where the last `wanted[i]` of `counts[i]` tokens stand in the pack of all rows, `[positions]`."""
+    """Where the last `wanted[i]` of a row's `counts[i]` tokens stand in the pack, `[positions]`."""
     ends = itertools.accumulate(counts)
     return torch.cat(
         [torch.arange(end - count, end) for end, count in zip(ends, wanted, strict=True)]
