@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from gemma_structured.decoding.ragged_forward import neighbours
+from gemma_structured.decoding.ragged_planner import neighbours
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.exceptions import LoadError
 

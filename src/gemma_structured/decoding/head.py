@@ -158,7 +158,7 @@ class Head:
 
     @staticmethod
     def _at(states: Tensor, positions: Tensor) -> Tensor:
-        """Pick positions, `[1, tokens, …]` to `[positions, …]`; a model may have done it already."""
+        """Pick positions, `[1, tokens, …]` to `[positions, …]`; the model may have done so."""
         if states.shape[1] == len(positions):
             return states[0]
         return states[0, positions.to(states.device)]

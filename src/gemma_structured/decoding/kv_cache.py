@@ -18,14 +18,15 @@ import torch
 from transformers.cache_utils import Cache
 
 from gemma_structured.decoding.kv_snapshot import KVSnapshot, check_rewind, rewindable_tokens
-from gemma_structured.decoding.ragged_forward import RaggedForward, Run, neighbours
 from gemma_structured.decoding.ragged_layer import RaggedLayer, most_capacity
-from gemma_structured.decoding.transfer import to_device
+from gemma_structured.decoding.ragged_planner import RaggedPlanner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
+
+    from gemma_structured.decoding.ragged_forward import RaggedForward
 
 __all__ = ["REWIND_HORIZON", "RaggedCache"]
 
@@ -166,27 +167,9 @@ class RaggedCache(Cache):
                     self._compact(slot, window, count)
         if self._row_has_left:
             self._shrink(counts)
-        runs, start = [], 0
-        for first, run in neighbours(counts):
-            runs.append(self._run(first, run, start, device, causal_default=causal_default))
-            start += sum(run)
-        slots = torch.tensor([slot for slot, count in counts.items() for _ in range(count)])
-        offsets = torch.cat([torch.arange(count) for count in counts.values()])
-        positions = torch.tensor(self.lengths)[slots] + offsets
-        at = {
-            window: positions - torch.tensor(self.bases[window])[slots] for window in self.windows
-        }
-        extents = {}
-        for window in self.windows:
-            edges = [run.extents[window] for run in runs]
-            extents[window] = min(first for first, _ in edges), max(last for _, last in edges)
-        self._forward = RaggedForward(
-            runs=tuple(runs),
-            positions=to_device(positions[None], device),
-            extents=extents,
-            slot_index=to_device(slots, device),
-            at_index={window: to_device(index, device) for window, index in at.items()},
-        )
+        self._forward = RaggedPlanner(
+            self.lengths, self.bases, device, causal_default=causal_default
+        ).forward(counts)
         return self._forward
 
     def commit(self) -> None:
@@ -198,65 +181,6 @@ class RaggedCache(Cache):
         self._forward = None
         if not self._bytes_per_token:
             self._bytes_per_token = sum(layer.bytes_per_token for layer in self._layers)
-
-    def _run(
-        self,
-        first: int,
-        counts: tuple[int, ...],
-        start: int,
-        device: torch.device,
-        *,
-        causal_default: bool,
-    ) -> Run:
-        extents = {window: self._extent(first, counts, window) for window in self.windows}
-        masks = {
-            window: self._mask(first, counts, window, extents[window], causal_default)
-            for window in self.windows
-        }
-        indexes: tuple[Tensor | None, Tensor | None] = (None, None)
-        if min(counts) != max(counts):
-            rows = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-            offsets = torch.cat([torch.arange(count) for count in counts])
-            indexes = to_device(rows, device), to_device(offsets, device)
-        return Run(
-            first,
-            counts,
-            start,
-            extents,
-            {w: None if mask is None else to_device(mask, device) for w, mask in masks.items()},
-            *indexes,
-        )
-
-    def _extent(self, first: int, counts: tuple[int, ...], window: int | None) -> tuple[int, int]:
-        """The part `[from, to)` of a layer's capacity that rows can see."""
-        bases = self.bases[window]
-        rows = list(enumerate(counts, start=first))
-        stop = max(self.lengths[slot] + count - bases[slot] for slot, count in rows)
-        if window is None:
-            return 0, stop
-        return max(0, min(self.lengths[s] - window + 1 - bases[s] for s, _ in rows)), stop
-
-    def _mask(
-        self,
-        first: int,
-        counts: tuple[int, ...],
-        window: int | None,
-        extent: tuple[int, int],
-        causal_default: bool,
-    ) -> Tensor | None:
-        """Where rows may look; see `Run.masks`."""
-        width = max(counts)
-        if len(counts) == 1:
-            fits = causal_default and (window is None or width <= window)
-            if width == 1 or (self.lengths[first] == 0 and fits):
-                return None
-        slots = slice(first, first + len(counts))
-        bases = torch.tensor(self.bases[window][slots])
-        keys = (bases[:, None] + torch.arange(*extent))[:, None, None, :]
-        starts = torch.tensor(self.lengths[slots])
-        queries = (starts[:, None] + torch.arange(width))[:, None, :, None]
-        visible = keys <= queries
-        return visible if window is None else visible & (keys > queries - window)
 
     @property
     def current(self) -> RaggedForward:

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-__all__ = ["RaggedForward", "Run", "neighbours"]
-
-_FEW = 16
-"""Up to so many new tokens, a row attends together with its neighbours."""
+__all__ = ["RaggedForward", "Run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +108,3 @@ class RaggedForward:
         first, last = (edge - start for edge in run.extents[window])
         rows = slice(run.first - self.slots.start, run.last - self.slots.start)
         return states[rows, :, first:last]
-
-
-def neighbours(counts: Mapping[int, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Part slots, ascending, into those that attend together: the first one, and their counts."""
-    first, run = 0, list[int]()
-    for slot, count in counts.items():
-        is_next = bool(run) and slot == first + len(run)
-        if not (is_next and max(*run, count) <= _FEW):
-            if run:
-                yield first, tuple(run)
-            first, run = slot, []
-        run.append(count)
-    if run:
-        yield first, tuple(run)
