@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from gemma_structured.budget import Budget
     from gemma_structured.conversation import Conversation, ConversationStore
+    from gemma_structured.decoding.cache_usage import CacheUsage
     from gemma_structured.exceptions import (
         APIStatusError,
         AuthenticationError,
@@ -102,6 +103,7 @@ _HOMES = {
     "budget": "Budget",
     "agent": "Agent AgentCall AgentEvent AgentOutput AgentReturn AgentText AgentThought",
     "conversation": "Conversation ConversationStore",
+    "decoding.cache_usage": "CacheUsage",
     "exceptions": (
         "APIStatusError AuthenticationError BudgetExceededError ContextLengthError "
         "DeadlineExceededError FallbackError GemmaStructuredError GenerationCancelledError "
@@ -154,6 +156,7 @@ __all__ = [
     "Bounds",
     "Budget",
     "BudgetExceededError",
+    "CacheUsage",
     "Choice",
     "Code",
     "ContextLengthError",

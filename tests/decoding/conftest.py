@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from gemma_structured.decoding.cache_usage import MemoryUsage
     from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.decoding.loop import DecodeLoop
     from gemma_structured.grammar.vocabulary import Vocabulary
@@ -24,6 +25,7 @@ from gemma_structured.decoding.sampler import Sampler
 from gemma_structured.decoding.sequence import TokenSequence
 from gemma_structured.grammar.compiler import GrammarCompiler
 from gemma_structured.grammar.spec import Grammar
+from gemma_structured.models.local import LocalModel
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS
 from gemma_structured.schema.output_type import OutputType
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
@@ -79,6 +81,38 @@ def law_model(
 ) -> PreTrainedModel:
     """Each model in turn."""
     return model_for_law(law_model_name)
+
+
+@pytest.fixture
+def local(tiny_model: Callable[[Any], LoadedModel]) -> Callable[..., LocalModel]:
+    """Makes a model over a tiny one."""
+
+    def make(architecture: str = "gemma4", **options: Any) -> LocalModel:
+        loaded = tiny_model(architecture)
+        return LocalModel.from_transformers(loaded.model, loaded.tokenizer, **options)
+
+    return make
+
+
+@pytest.fixture
+def watch_kv_cache() -> Callable[[LocalModel], list[MemoryUsage]]:
+    """Lists what a model's KV cache holds before and after each forward from now on."""
+
+    def watch(model: LocalModel) -> list[MemoryUsage]:
+        seen: list[MemoryUsage] = []
+        session = model.runtime().session
+        forward = session.forward
+
+        def note(*args: Any, **options: Any) -> Any:
+            seen.append(model.cache_usage.kv_cache)
+            result = forward(*args, **options)
+            seen.append(model.cache_usage.kv_cache)
+            return result
+
+        session.forward = note  # type: ignore[method-assign]
+        return seen
+
+    return watch
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 import gemma_structured as gs
-from gemma_structured.models.local import LocalModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gemma_structured.decoding.loaded_model import LoadedModel
+    from gemma_structured.models.local import LocalModel
 
 ARCHITECTURES = ("gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3")
 DOCUMENT = "The quick brown fox jumps over the lazy dog. "
@@ -41,17 +38,6 @@ class Endless(BaseModel):
     """What a random model does not come to the end of."""
 
     text: str = Field(min_length=3000, max_length=4000)
-
-
-@pytest.fixture
-def local(tiny_model: Callable[[Any], LoadedModel]) -> Callable[..., LocalModel]:
-    """Makes a model over a tiny one."""
-
-    def make(architecture: str = "gemma4", **options: Any) -> LocalModel:
-        loaded = tiny_model(architecture)
-        return LocalModel.from_transformers(loaded.model, loaded.tokenizer, **options)
-
-    return make
 
 
 def documents(count: int) -> list[str]:
@@ -268,28 +254,38 @@ def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch):
 
 
 @pytest.mark.parametrize("fitting", [1, 3])
-def test_the_kv_caches_stay_within_their_memory(local, fitting):
-    """As many rows run as their longest answers have room for; a layer grows by a quarter at most."""
+def test_the_kv_caches_stay_within_their_memory(local, watch_kv_cache, fitting):
+    """As many rows run as their longest answers have room for, room to grow included."""
     document = "x" * 1000
     probe = local("mixtral")
     probe.generate("doc", Item, max_tokens=100)
     longest = probe.compile(Item).count_tokens(document) + 100
-    budget = fitting * longest * probe.runtime().session.bytes_per_token
+    budget = probe.runtime().session.most_bytes(fitting, longest)
     model = local("mixtral", kv_cache_bytes=budget, prefix_cache_bytes=0).load()
-    session = model.runtime().session
-    rows, nbytes = [], []
-    forward = session.forward
-
-    def note(*args: Any, **options: Any) -> Any:
-        rows.append(session.open_rows)
-        result = forward(*args, **options)
-        nbytes.append(session.nbytes)
-        return result
-
-    session.forward = note
+    seen = watch_kv_cache(model)
     results = model.compile(Item, max_tokens=100).batch([document] * 6)
     assert len({result.text for result in results}) == 1
-    assert max(rows) == fitting
-    assert max(nbytes) <= 1.25 * budget
+    assert max(usage.entries for usage in seen) == fitting
+    assert max(usage.nbytes for usage in seen) <= budget == seen[0].max_bytes
     until_idle(model)
-    assert session.nbytes == 0
+    assert model.cache_usage.kv_cache.nbytes == 0
+
+
+def test_short_rows_do_not_take_the_memory_of_a_long_one_that_has_left(local, watch_kv_cache):
+    """Each takes its own length, also beside one that saw the long one go."""
+    long_document = "x" * 6000
+    probe = local("mixtral")
+    probe.generate("doc", Item, max_tokens=100)
+    longest = probe.compile(Endless).count_tokens(long_document) + 4000
+    budget = probe.runtime().session.most_bytes(2, longest)
+    model = local("mixtral", kv_cache_bytes=budget, max_batch_size=8).load()
+    witness = model.stream("doc", Endless, max_tokens=900)
+    with model.stream(long_document, Endless, max_tokens=4000) as long:
+        next(iter(long))
+        next(iter(witness))
+    seen = watch_kv_cache(model)
+    model.compile(Item, max_tokens=60).batch(["doc"] * 24, errors="return")
+    witness.close()
+    assert max(usage.entries for usage in seen) == 8
+    assert max(usage.nbytes for usage in seen) <= budget
+    until_idle(model)

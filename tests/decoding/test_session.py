@@ -183,6 +183,22 @@ def test_a_ragged_batch(checked: Checked, ids: list[int]) -> None:
     checked.forward({e: ids[64:65], c: ids[1:2], d: ids[1:2]})
 
 
+def test_memory_is_given_back_as_rows_leave(checked: Checked, ids: list[int]) -> None:
+    """What a long row needed goes with it, and the rows that stay are exact."""
+    a, b, c, d = (checked.open() for _ in range(4))
+    checked.forward({a: ids[:40], b: ids[:BEYOND], c: ids[5:95], d: ids[:3]})
+    checked.close(b)  # the last row moves into its slot
+    checked.close(a)
+    checked.forward({d: ids[3:5], c: ids[95:96]}, {d: 2, c: 1})
+    session = checked.session
+    assert session.nbytes == 2 * 256 * session.bytes_per_token
+    checked.rewind(c, 30)
+    checked.forward({c: ids[200:800]}, {c: 3})
+    checked.close(d)
+    checked.forward({c: ids[:2]}, {c: 2})
+    assert session.nbytes <= 1024 * session.bytes_per_token
+
+
 def test_not_every_row_takes_part(checked: Checked, ids: list[int]) -> None:
     """Rows that sit out a forward keep their place, whatever slots lie between the others."""
     rows = [checked.open() for _ in range(4)]

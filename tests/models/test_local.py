@@ -302,6 +302,7 @@ def test_constructing_loads_nothing() -> None:
         {"max_waiting": -1},
         {"kv_cache_bytes": -1},
         {"prefix_cache_bytes": -1},
+        {"grammar_cache_size": 0},
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:

@@ -8,6 +8,7 @@ tokens that are allowed.
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import TYPE_CHECKING, Literal, cast
 
 import torch
@@ -71,36 +72,39 @@ class Head:
 
         Args:
             positions: The tokens whose logits will be wanted, as indexes into the input,
-                `[rows, wanted]`.
-            **inputs: What the model's `forward` takes.
+                `[wanted]`.
+            **inputs: What the model's `forward` takes, for one row of `input_ids`.
 
         Returns:
-            States for `logits`, `[rows, wanted, …]`.
+            States for `logits`, `[wanted, …]`.
         """
         if self._computed_by == "model":
             return self._at(self._model(**inputs, logits_to_keep=positions).logits, positions)
         hidden: list[Tensor] = []
         verified = self._computed_by == "self"
+        own_thread = threading.get_ident()
 
-        def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def take(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            if threading.get_ident() != own_thread:
+                return None  # somebody else runs the model
             hidden.append(self._at(args[0], positions))
-            return (hidden[0][:, :0] if verified else hidden[0],)
+            return ((hidden[0][:0] if verified else hidden[0])[None],)
 
         handle = self._projection.register_forward_pre_hook(take)
         try:
             reference = self._model(**inputs, logits_to_keep=positions).logits
         finally:
             handle.remove()
-        if verified or positions.shape[1] == 0:
+        if verified or positions.numel() == 0:
             return hidden[0]
+        reference = self._at(reference, positions)
         same = torch.allclose(self.project(hidden[0]), reference.float(), rtol=1e-2, atol=1e-2)
         self._computed_by = "self" if same else "model"
         return hidden[0] if same else reference
 
     def logits(self, states: Tensor, counts: Sequence[int]) -> list[LazyLogits]:
-        """Wrap the states of a forward, `[rows, wanted, …]`; row `i` wants its last `counts[i]`."""
-        wanted = [row[len(row) - count :] for row, count in zip(states, counts, strict=True)]
-        shared = _Projection(self, torch.cat(wanted), ready=self._computed_by == "model")
+        """Wrap the states of a forward, `[wanted, …]`; `counts[i]` of them are those of row `i`."""
+        shared = _Projection(self, states, ready=self._computed_by == "model")
         ends = itertools.accumulate(counts)
         return [
             LazyLogits(shared, end - count, end) for end, count in zip(ends, counts, strict=True)
@@ -154,10 +158,10 @@ class Head:
 
     @staticmethod
     def _at(states: Tensor, positions: Tensor) -> Tensor:
-        """Pick positions, for models that kept all of them."""
-        if states.shape[1] == positions.shape[1]:
-            return states
-        return torch.take_along_dim(states, positions[..., None].to(states.device), dim=1)
+        """Pick positions, `[1, tokens, …]` to `[positions, …]`; the model may have done so."""
+        if states.shape[1] == len(positions):
+            return states[0]
+        return states[0, positions.to(states.device)]
 
 
 class _Projection:

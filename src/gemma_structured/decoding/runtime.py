@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from gemma_structured.decoding.cache_usage import CacheUsage, MemoryUsage
 from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
 from gemma_structured.decoding.engine import Engine
 from gemma_structured.decoding.loaded_model import has_experts
@@ -35,11 +36,13 @@ class Runtime:
     """What `start` puts together.
 
     Attributes:
+        options: How it is run.
         drafts: Whether drafts are copied from the document and the answer.
         draft_model: What guesses where there is nothing to copy, if there is such a model.
     """
 
     loaded: LoadedModel
+    options: RuntimeOptions
     vocabulary: Vocabulary
     tokenizer: TransformersChatTokenizer
     compiler: GrammarCompiler
@@ -48,6 +51,23 @@ class Runtime:
     engine: Engine
     drafts: bool
     draft_model: MTPModel | None
+
+    @property
+    def cache_usage(self) -> CacheUsage:
+        """What its caches hold; may be read from any thread, while requests run."""
+        return CacheUsage(
+            kv_cache=MemoryUsage(
+                entries=self.session.open_rows,
+                nbytes=self.session.nbytes,
+                max_bytes=self.options.kv_cache_bytes,
+            ),
+            prefix_cache=MemoryUsage(
+                entries=len(self.prefixes),
+                nbytes=self.prefixes.nbytes,
+                max_bytes=self.prefixes.max_bytes,
+            ),
+            grammar_cache=self.compiler.stats,
+        )
 
 
 def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
@@ -69,14 +89,16 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
 
     def has_room(newcomer: TokenSequence, running: list[TokenSequence]) -> bool:
         longest = max(sequence.max_length for sequence in (newcomer, *running))
-        needed = (len(running) + 1) * longest * session.bytes_per_token
-        return needed <= options.kv_cache_bytes
+        return session.most_bytes(len(running) + 1, longest) <= options.kv_cache_bytes
 
     return Runtime(
         loaded=loaded,
+        options=options,
         vocabulary=vocabulary,
         tokenizer=TransformersChatTokenizer(loaded.tokenizer, vocabulary),
-        compiler=GrammarCompiler(vocabulary, options.grammar_backend),
+        compiler=GrammarCompiler(
+            vocabulary, options.grammar_backend, max_size=options.grammar_cache_size
+        ),
         session=session,
         prefixes=prefixes,
         engine=Engine(

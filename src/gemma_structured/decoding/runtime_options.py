@@ -26,6 +26,7 @@ class RuntimeOptions:
             One request alone is always let in.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
             earlier turns of conversations; 0 keeps none.
+        grammar_cache_size: The most compiled grammars that are kept.
         drafts: Whether to guess the next tokens from the document and the answer so far, and verify
             them in one forward: `"auto"` does where that pays, which is not with a mixture of
             experts on a CPU (its cost follows the number of experts that are hit). The outputs are
@@ -40,6 +41,7 @@ class RuntimeOptions:
     max_waiting: int | None = None
     kv_cache_bytes: int = 4 * 2**30
     prefix_cache_bytes: int = 2**30
+    grammar_cache_size: int = 256
     drafts: Literal["auto", "on", "off"] = "auto"
     prefill_chunk: int = 512
     selection: Literal["auto", "rows", "batch"] = "auto"
@@ -52,7 +54,7 @@ class RuntimeOptions:
             raise InputError(
                 f'selection must be "auto", "rows" or "batch", not {self.selection!r}.'
             )
-        for name in ("max_batch_size", "prefill_chunk"):
+        for name in ("max_batch_size", "prefill_chunk", "grammar_cache_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("max_waiting", "kv_cache_bytes", "prefix_cache_bytes"):

@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, NewType, Protocol, cast
 import torch
 
 from gemma_structured.decoding.head import Head
-from gemma_structured.decoding.kv_cache import KVSnapshot, RaggedCache
+from gemma_structured.decoding.kv_cache import RaggedCache
+from gemma_structured.decoding.kv_snapshot import KVSnapshot
 from gemma_structured.decoding.loaded_model import set_experts
+from gemma_structured.decoding.ragged_attention import (
+    attending,
+    is_causal_without_mask,
+    use_ragged_attention,
+)
 from gemma_structured.decoding.transfer import to_device
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
     from transformers import PretrainedConfig, PreTrainedModel
@@ -168,7 +174,7 @@ class TransformersSession:
             is best throughout.
 
     Raises:
-        LoadError: The model's attention cannot be masked by row.
+        LoadError: The model's attention cannot be run by row.
     """
 
     def __init__(
@@ -178,17 +184,15 @@ class TransformersSession:
         self._switch_experts = switch_experts
         self._config = model.config.get_text_config(decoder=True)
         self._context_length = context_length
-        self._cache = RaggedCache(layer_windows(self._config))
+        self._windows = tuple(layer_windows(self._config))
+        self._cache = RaggedCache(self._windows)
         self._slots: dict[Row, int] = {}
         self._numbers = itertools.count()
         self._head = Head(model)
         self._device = cast("Tensor", model.get_input_embeddings().weight).device
-        self._attention = getattr(self._config, "_attn_implementation", "sdpa")
-        if self._attention not in {"sdpa", "eager"}:
-            raise LoadError(
-                f"Attention implementation {self._attention!r} takes no mask by row.",
-                hint="Load the model with attn_implementation='sdpa'.",
-            )
+        # Passed as a mask, it keeps the model from making one: `attending` knows the masks.
+        self._no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self._device)
+        use_ragged_attention(model, self._config)
 
     @property
     def context_length(self) -> int:
@@ -204,6 +208,13 @@ class TransformersSession:
     def bytes_per_token(self) -> int:
         """Memory that one more token of a row takes; 0 before the first forward."""
         return self._cache.bytes_per_token
+
+    def most_bytes(self, rows: int, tokens: int) -> int:
+        """The most memory that rows come to take, none of them longer than so many tokens.
+
+        It is 0 before the first forward.
+        """
+        return self._cache.most_bytes(rows, tokens)
 
     @property
     def open_rows(self) -> int:
@@ -255,73 +266,40 @@ class TransformersSession:
         """
         return self._cache.view(self._slots[row], layer, most)
 
+    @torch.inference_mode()
     def forward(
         self, chunks: Mapping[Row, Sequence[int]], *, keep: Mapping[Row, int] | None = None
     ) -> dict[Row, Logits]:
         """Append tokens to rows; see `Session.forward`."""
-        result: dict[Row, Logits] = {}
         rows = sorted(chunks, key=self._slots.__getitem__)
-        for group in self._neighbours(rows):
-            counts = [1 if keep is None else keep.get(row, 1) for row in group]
-            result |= self._forward_group(group, [chunks[row] for row in group], counts)
-        return result
-
-    def _neighbours(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Split rows into runs of neighbouring slots, each a view of the cache."""
-        for _, run in itertools.groupby(enumerate(rows), key=lambda i: self._slots[i[1]] - i[0]):
-            yield [row for _, row in run]
-
-    @torch.inference_mode()
-    def _forward_group(
-        self, rows: Sequence[Row], chunks: Sequence[Sequence[int]], keep: Sequence[int]
-    ) -> dict[Row, Logits]:
-        device = self._device
-        forward = self._cache.begin(self._slots[rows[0]], [len(c) for c in chunks], device)
-        input_ids = torch.zeros(forward.rows, forward.width, dtype=torch.long)
-        for i, chunk in enumerate(chunks):
-            input_ids[i, : len(chunk)] = torch.as_tensor(chunk)
+        counts = {self._slots[row]: len(chunks[row]) for row in rows}
+        wanted = [1 if keep is None else keep.get(row, 1) for row in rows]
+        tokens = torch.tensor([[token for row in rows for token in chunks[row]]])
         if self._switch_experts:
-            few = forward.rows * forward.width <= _FEW_TOKENS
+            few = tokens.numel() <= _FEW_TOKENS
             set_experts(self._model, "batched_mm" if few else "grouped_mm")
-        positions = self._last_positions(forward.counts, keep)
-        states = self._head.run(
-            to_device(positions, device),
-            input_ids=to_device(input_ids, device),
-            attention_mask=self._attention_mask(device),
-            position_ids=self._cache.positions(device),
-            past_key_values=self._cache,
-            use_cache=True,
+        forward = self._cache.begin(
+            counts, self._device, causal_default=is_causal_without_mask(self._config)
         )
+        with attending(forward, self._windows):
+            states = self._head.run(
+                to_device(_last_positions(list(counts.values()), wanted), self._device),
+                input_ids=to_device(tokens, self._device),
+                attention_mask=self._no_mask,
+                position_ids=forward.positions,
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         self._cache.commit()
-        return dict(zip(rows, self._head.logits(states, keep), strict=True))
-
-    @staticmethod
-    def _last_positions(counts: Sequence[int], keep: Sequence[int]) -> Tensor:
-        """Indexes of the tokens whose hidden states are wanted, right-aligned: `[rows, wanted]`."""
-        wanted = max(keep)
-        ends = torch.tensor(counts)[:, None]
-        return (ends - wanted + torch.arange(wanted)).clamp(min=0)
-
-    def _attention_mask(self, device: torch.device) -> Tensor | dict[str, Tensor | None] | None:
-        causal = self._attention == "sdpa"
-        masks = {
-            w: self._as_attention_bias(self._cache.mask(w, device, causal_default=causal))
-            for w in self._cache.windows
-        }
-        if getattr(self._config, "layer_types", None) is None or len(masks) == 1:
-            (mask,) = masks.values()
-            return mask
-        return {
-            "full_attention" if window is None else "sliding_attention": mask
-            for window, mask in masks.items()
-        }
-
-    def _as_attention_bias(self, mask: Tensor | None) -> Tensor | None:
-        """Boolean for `sdpa`, additive for `eager`."""
-        if mask is None or self._attention == "sdpa":
-            return mask
-        dtype = self._model.dtype
-        return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
+        return dict(zip(rows, self._head.logits(states, wanted), strict=True))
 
     def _row_at(self, slot: int) -> Row:
         return next(row for row, at in self._slots.items() if at == slot)
+
+
+def _last_positions(counts: Sequence[int], wanted: Sequence[int]) -> Tensor:
+    """Where the last `wanted[i]` of a row's `counts[i]` tokens stand in the pack, `[positions]`."""
+    ends = itertools.accumulate(counts)
+    return torch.cat(
+        [torch.arange(end - count, end) for end, count in zip(ends, wanted, strict=True)]
+    )

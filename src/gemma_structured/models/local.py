@@ -7,6 +7,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
+from gemma_structured.decoding.cache_usage import CacheUsage
 from gemma_structured.decoding.load_options import LoadOptions
 from gemma_structured.decoding.runtime_options import RuntimeOptions
 from gemma_structured.exceptions import InputError, LoadError
@@ -62,6 +63,8 @@ class LocalModel(Model):
         kv_cache_bytes: The most memory for the KV caches of running requests together.
         prefix_cache_bytes: The most memory for the KV caches of prompts' fixed parts, and of the
             earlier turns of conversations; 0 keeps none.
+        grammar_cache_size: The most compiled grammars that are kept, one an output type; the least
+            recently used go first.
         drafts: Whether to guess the next tokens from the document and the answer so far, and verify
             them in one forward: `"auto"` does where that pays. The outputs are the same.
         draft_model: A folder or hub id of the target's own draft model, which guesses where there
@@ -93,6 +96,7 @@ class LocalModel(Model):
         max_waiting: int | None = None,
         kv_cache_bytes: int = 4 * 2**30,
         prefix_cache_bytes: int = 2**30,
+        grammar_cache_size: int = 256,
         drafts: Literal["auto", "on", "off"] = "auto",
         draft_model: str | Path | None = None,
         prefill_chunk: int = 512,
@@ -122,6 +126,7 @@ class LocalModel(Model):
             max_waiting=max_waiting,
             kv_cache_bytes=kv_cache_bytes,
             prefix_cache_bytes=prefix_cache_bytes,
+            grammar_cache_size=grammar_cache_size,
             drafts=drafts,
             prefill_chunk=prefill_chunk,
         )
@@ -196,6 +201,17 @@ class LocalModel(Model):
             runtime, self._runtime = self._runtime, None
         if runtime is not None:
             runtime.engine.shutdown()
+
+    @property
+    def cache_usage(self) -> CacheUsage:
+        """What its caches hold now, and the most that they may hold; it loads nothing.
+
+        It may be read from any thread, while requests run and while the model is being loaded.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            return CacheUsage.of_nothing(self._runtime_options)
+        return runtime.cache_usage
 
     @property
     def origin(self) -> Origin:

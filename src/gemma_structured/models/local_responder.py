@@ -66,7 +66,7 @@ class LocalResponder:
         with closing(runtime.engine.stream(sequence)) as pieces:
             for _ in pieces:
                 """The whole text is on the sequence."""
-        return self._response(sequence)
+        return self._response(runtime, sequence)
 
     def stream(self, request: ModelRequest) -> Generator[ModelDelta | ModelResponse]:
         """Answer piece by piece; see `Responder.stream`."""
@@ -78,7 +78,7 @@ class LocalResponder:
                     yield delta
         if (delta := splitter.flush()) != _NOTHING:
             yield delta
-        yield self._response(sequence)
+        yield self._response(runtime, sequence)
 
     async def arespond(self, request: ModelRequest) -> ModelResponse:
         """Answer, without blocking the event loop."""
@@ -86,7 +86,7 @@ class LocalResponder:
         async with aclosing(runtime.engine.astream(sequence)) as pieces:
             async for _ in pieces:
                 """The whole text is on the sequence."""
-        return self._response(sequence)
+        return self._response(runtime, sequence)
 
     async def astream(self, request: ModelRequest) -> AsyncGenerator[ModelDelta | ModelResponse]:
         """Answer piece by piece, without blocking the event loop."""
@@ -98,7 +98,7 @@ class LocalResponder:
                     yield delta
         if (delta := splitter.flush()) != _NOTHING:
             yield delta
-        yield self._response(sequence)
+        yield self._response(runtime, sequence)
 
     def prompt(self, request: ModelRequest) -> str:
         """The prompt as the model reads it, control tokens by name."""
@@ -186,7 +186,7 @@ class LocalResponder:
         plan = self._plan_for(runtime)
         return TurnSplitter(None, None) if plan is None else plan.splitter()
 
-    def _response(self, sequence: TokenSequence) -> ModelResponse:
+    def _response(self, runtime: Runtime, sequence: TokenSequence) -> ModelResponse:
         turn = ParsedTurn(text=sequence.text)
         if self._plan is not None:
             turn = self._plan.read(sequence.text, is_whole=sequence.finish_reason == "stop")
@@ -199,7 +199,7 @@ class LocalResponder:
             model_name=self._model.name,
             constrained=True,
             report=self._report,
-            precision=self._model.runtime().loaded.precision,
+            precision=runtime.loaded.precision,
         )
 
 
