@@ -23,7 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from torch import Tensor, nn
     from transformers import PretrainedConfig, PreTrainedModel
@@ -73,7 +73,7 @@ def is_causal_without_mask(config: PretrainedConfig) -> bool:
 
 
 @contextmanager
-def attending(forward: RaggedForward, windows: tuple[int | None, ...]) -> Iterator[None]:
+def attending(forward: RaggedForward, windows: tuple[int | None, ...]) -> Generator[None]:
     """Announce a forward of this thread.
 
     Args:
