@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from gemma_structured.parsing.validate import validate
 from gemma_structured.schema import JsonSchema
 from gemma_structured.schema.bounds import Bounds, bound
 from gemma_structured.schema.output_type import OutputType
+from gemma_structured.schema.plain_json import MAX_DEPTH, MAX_VALUES
 
 TREE = {
     "title": "Tree",
@@ -248,6 +250,37 @@ def test_refuses_what_is_not_json(value):
         JsonSchema(value)
     assert time.perf_counter() - before < 5
     assert len(str(caught.value)) < 2_000
+
+
+def test_the_limit_of_values_is_told_and_raised():
+    """A schema may hold so many values; the error says how many, and its hint lets it hold more."""
+    schema = {"enum": [f"v{i}" for i in range(MAX_VALUES)]}
+    with pytest.raises(SchemaError, match="more than 250,000 values") as caught:
+        JsonSchema(schema)
+    raised = re.search(r"JsonSchema\(\.\.\., max_values=(\d+)\)", str(caught.value.hint))
+    assert raised is not None
+    assert JsonSchema(schema, max_values=int(raised[1])).value == schema
+    with pytest.raises(SchemaError, match="more than 9 values"):
+        JsonSchema({"enum": list(range(9))}, max_values=9)
+    with pytest.raises(InputError, match="max_values"):
+        JsonSchema({}, max_values=0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _deep(MAX_DEPTH),
+        {"const": 1 << 5_000},
+        {"pattern": "a" * 70_000},
+        {"pattern": "(" * 61 + "a" + ")" * 61 + "(?=b)"},
+    ],
+    ids=["depth", "digits", "length of a pattern", "nesting of a pattern"],
+)
+def test_fixed_limits_say_what_to_do(value):
+    """Where a limit cannot be raised, the error says so and names the way round it."""
+    with pytest.raises(SchemaError) as caught:
+        JsonSchema(value)
+    assert "This limit is fixed: " in str(caught.value.hint)
 
 
 HUGE = {

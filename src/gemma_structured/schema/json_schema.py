@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from gemma_structured.exceptions import InputError, SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
-from gemma_structured.schema.plain_json import plain_json
+from gemma_structured.schema.plain_json import MAX_VALUES, plain_json
 from gemma_structured.schema.references import References, Schema
 from gemma_structured.schema.terms import Term
 from gemma_structured.schema.vocabularies import custom_dialect
@@ -42,9 +42,11 @@ class JsonSchema(Term[JsonValue]):
             (https://referencing.readthedocs.io/). Nothing is ever fetched.
         formats: Whether the drafts' formats are asserted, in the mask and in validation, or say
             nothing. The drafts leave that open; those that no draft defines never say anything.
+        max_values: The most values that it may hold in all, those that stand in several places
+            counted each time.
 
     Raises:
-        InputError: `formats` is neither of the two.
+        InputError: `formats` is neither of the two, or `max_values` is less than 1.
         SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
             a `$ref` leads nowhere, or it applies itself to one value without end. The error's
             `path` is a JSON Pointer to the place.
@@ -58,12 +60,15 @@ class JsonSchema(Term[JsonValue]):
         *,
         registry: Registry[Any] | None = None,
         formats: FormatMeaning = "assertion",
+        max_values: int = MAX_VALUES,
     ) -> None:
         from gemma_structured.schema.metaschema import check_schema  # noqa: PLC0415 - a cycle
 
         if formats not in {"assertion", "annotation"}:
             raise InputError(f'formats is "assertion" or "annotation", not {formats!r:.40}.')
-        plain = plain_json(value)
+        if max_values < 1:
+            raise InputError(f"max_values must be at least 1, not {max_values}.")
+        plain = plain_json(value, max_values)
         if not isinstance(plain, dict | bool):
             raise SchemaError(
                 f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",
