@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import sys
 import time
 
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from gemma_structured.exceptions import InputError, OutputValidationError, SchemaError
 from gemma_structured.parsing.validate import validate
 from gemma_structured.schema import JsonSchema
-from gemma_structured.schema.bounds import Bounds, bound
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds, bound
+from gemma_structured.schema.normalize import normalize
 from gemma_structured.schema.output_type import OutputType
 from gemma_structured.schema.plain_json import MAX_DEPTH, MAX_VALUES
 
@@ -311,6 +314,39 @@ def test_huge_schemas_are_read_in_bounded_time(name):
     assert sum(1 for _ in schema.walk()) >= 1
     assert json.loads(schema.canonical) == HUGE[name]
     assert time.perf_counter() - before < 5
+
+
+@pytest.mark.parametrize("levels", [60, 99])
+def test_deep_schemas_are_read_in_any_caller(levels):
+    """As deep as schemas may be, they are checked, and faults are found, on whatever stack."""
+
+    def dive(frames, schema):
+        return dive(frames - 1, schema) if frames else JsonSchema(schema)
+
+    assert dive(400, _deep(levels)).value == _deep(levels)
+    faulty = json.loads(json.dumps(_deep(levels)).replace("integer", "int"))
+    with pytest.raises(SchemaError) as caught:
+        dive(400, faulty)
+    assert caught.value.path == "/properties/a" * levels + "/type"
+    assert caught.value.keyword == "type"
+    schema, _ = bound(JsonSchema(_deep(levels)), DEFAULT_BOUNDS)
+    assert normalize(schema).exact
+
+
+def test_the_end_of_the_stack_is_told():
+    """On a stack that is nearly used up, a deep schema is refused in words that help."""
+    schema = JsonSchema(_deep(99))
+
+    def dive(frames, use):
+        return dive(frames - 1, use) if frames else use()
+
+    for use in (
+        lambda: JsonSchema(_deep(99)),
+        lambda: bound(schema, Bounds()),
+        lambda: normalize(schema),
+    ):
+        with pytest.raises(SchemaError, match=r"stack that is left.*setrecursionlimit"):
+            dive(sys.getrecursionlimit() - len(inspect.stack()) - 60, use)
 
 
 def test_repr_is_short():

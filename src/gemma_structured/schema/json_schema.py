@@ -9,6 +9,7 @@ from gemma_structured.exceptions import InputError, SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
 from gemma_structured.schema.plain_json import MAX_VALUES, plain_json
 from gemma_structured.schema.references import References, Schema
+from gemma_structured.schema.stack import enough_stack
 from gemma_structured.schema.terms import Term
 from gemma_structured.schema.vocabularies import custom_dialect
 from gemma_structured.types import JsonValue
@@ -54,6 +55,7 @@ class JsonSchema(Term[JsonValue]):
 
     __slots__ = ("_canonical", "_dialect", "_formats", "_references", "_registry", "_value")
 
+    @enough_stack()
     def __init__(
         self,
         value: object,

@@ -85,10 +85,11 @@ class _Copier:
         self._open.add(id(value))
         try:
             if isinstance(value, dict):
-                return {
-                    key: self.copy(item, (*path, key))
-                    for key, item in ((_key(key, path), item) for key, item in value.items())
-                }
+                copied: dict[str, JsonValue] = {}
+                for key, item in value.items():
+                    name = _key(key, path)
+                    copied[name] = self.copy(item, (*path, name))
+                return copied
             return [self.copy(item, (*path, index)) for index, item in enumerate(value)]
         finally:
             self._open.discard(id(value))
