@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from gemma_structured.remote.routing import ProviderRouting
     from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
     from gemma_structured.schema.code import Code
+    from gemma_structured.schema.inspect import Inspection, inspect
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
@@ -123,6 +124,7 @@ _HOMES = {
     "remote.routing": "ProviderRouting",
     "schema.bounds": "DEFAULT_BOUNDS Bounds",
     "schema.code": "Code",
+    "schema.inspect": "Inspection inspect",
     "schema.json_schema": "JsonSchema",
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
@@ -170,6 +172,7 @@ __all__ = [
     "Image",
     "IncompleteOutputError",
     "InputError",
+    "Inspection",
     "InsufficientCreditsError",
     "Issue",
     "JsonSchema",
@@ -215,6 +218,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "inspect",
     "observe",
     "tool",
 ]

@@ -109,6 +109,14 @@ def test_resolve_follows_local_references(ref, found):
     assert schema.resolve(ref)["title"] == found
 
 
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_a_reference_that_leads_nowhere_is_named(keyword):
+    """The error has the keyword that the reference is the value of."""
+    with pytest.raises(SchemaError) as caught:
+        JsonSchema({"items": {keyword: "#nowhere"}})
+    assert (caught.value.path, caught.value.keyword) == (f"/items/{keyword}", keyword)
+
+
 def test_resolve_is_relative_to_the_place():
     """Below an `$id`, `#` is that schema and not the root."""
     schema = JsonSchema({"$defs": {"x": {"$id": "http://a/x", "title": "x", "not": {}}}})

@@ -37,7 +37,7 @@ def check_schema(schema: JsonSchema) -> None:
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
             ref = node.get(keyword)
             if isinstance(ref, str):
-                schema.resolve(ref, base=path)
+                schema.references.resolve(ref, path, keyword)
     check_cycles(schema)
 
 

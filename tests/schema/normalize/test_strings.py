@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gemma_structured.schema.dialect import DEFAULT_DIALECT
@@ -134,6 +136,46 @@ def test_backreferences_are_residual(law):
 def test_lengths_count_code_points(law):
     """A character outside the basic plane is one."""
     law({"type": "string", "minLength": 2, "maxLength": 2}, "😀😀", "😀", "😀😀😀", "é\n")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^.{2}$"},
+        {"type": "string", "pattern": "^[😀-😂]+$", "maxLength": 2},
+        {"type": "string", "pattern": r"^\u{1F600}\p{L}$"},
+        {"type": "string", "pattern": r"^\ud83d\ude00$"},
+        {"type": "object", "propertyNames": {"minLength": 2, "maxLength": 2}},
+        {
+            "type": "object",
+            "patternProperties": {"^.$": {"const": 1}},
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {'😀"\\\n': {"const": 1}}, "required": ['😀"\\\n']},
+    ],
+)
+def test_patterns_and_names_count_code_points(law, schema):
+    """A character outside the basic plane is one in patterns and in names, however it is escaped."""
+    texts = [
+        "😀",
+        "😀😀",
+        "😀😁😂",
+        "😀é",
+        "éx",
+        "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    ]
+    names = [{text: 1} for text in texts]
+    law(schema, *texts, *names, {'😀"\\\n': 1}, {'😀"\\\n': 2}, {"😀": 2})
+
+
+def test_texts_are_escaped_where_json_wants_it(mask):
+    """Control characters, quotes and backslashes are written as escapes; nothing else is."""
+    written = mask({"type": "string", "maxLength": 2})
+    for text in ("\x00", "\x1f", '"', "\\", "\n", "\u2028", "😀"):
+        assert written.accepts_text(json.dumps(text, ensure_ascii=False)), text
+    assert written.accepts_text(r'"\u007f"')
+    for text in ('"\\u0041"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\n"', '"\\x41"'):
+        assert not written.accepts_text(text), text
 
 
 def test_lengths_beside_patterns(law):
