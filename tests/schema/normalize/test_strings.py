@@ -156,14 +156,7 @@ def test_lengths_count_code_points(law):
 )
 def test_patterns_and_names_count_code_points(law, schema):
     """A character outside the basic plane is one in patterns and in names, however it is escaped."""
-    texts = [
-        "😀",
-        "😀😀",
-        "😀😁😂",
-        "😀é",
-        "éx",
-        "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
-    ]
+    texts = ["😀", "😀😀", "😀😁😂", "😀é", "éx"]
     names = [{text: 1} for text in texts]
     law(schema, *texts, *names, {'😀"\\\n': 1}, {'😀"\\\n': 2}, {"😀": 2})
 
