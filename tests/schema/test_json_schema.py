@@ -273,8 +273,9 @@ def test_the_limit_of_values_is_told_and_raised():
     assert JsonSchema(schema, max_values=int(raised[1])).value == schema
     with pytest.raises(SchemaError, match="more than 9 values"):
         JsonSchema({"enum": list(range(9))}, max_values=9)
-    with pytest.raises(InputError, match="max_values"):
-        JsonSchema({}, max_values=0)
+    for value in (0, "9", float("nan"), None):
+        with pytest.raises(InputError, match="max_values"):
+            JsonSchema({}, max_values=value)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 from gemma_structured.exceptions import InputError, SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
@@ -68,8 +68,8 @@ class JsonSchema(Term[JsonValue]):
 
         if formats not in {"assertion", "annotation"}:
             raise InputError(f'formats is "assertion" or "annotation", not {formats!r:.40}.')
-        if max_values < 1:
-            raise InputError(f"max_values must be at least 1, not {max_values}.")
+        if not isinstance(cast("object", max_values), int) or max_values < 1:
+            raise InputError(f"max_values must be a number of at least 1, not {max_values!r:.40}.")
         plain = plain_json(value, max_values)
         if not isinstance(plain, dict | bool):
             raise SchemaError(
