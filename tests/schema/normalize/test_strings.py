@@ -179,6 +179,27 @@ def test_lengths_beside_patterns(law):
     assert law(both | {"maxLength": 3}, "ab", "axxxb", exact=False).residual == (("", "maxLength"),)
 
 
+@pytest.mark.parametrize(
+    ("patterns", "exact"),
+    [
+        (["a", "b", "c", "d"], True),
+        (["^[^A]*$", "^[^B]*$", "^[^C]*$", "^[^D]*$", "^[^E]*$", "^[^F]*$"], True),
+        (list("abcdefghi"), False),
+        ([chr(97 + n) for n in range(26)], False),
+        ([f"{letter}.{{{n}}}$" for n, letter in enumerate("abcdefg")], False),
+        ([f"(foo|bar)[0-9]+{letter}" for letter in "abcdef"], False),
+        ([f"^(a|b)*a(a|b){{{n}}}$" for n in (9, 12, 15)], False),
+    ],
+)
+def test_many_patterns_are_enforced_as_far_as_can_be(law, make_mask, patterns, exact):
+    """What the engine could not search is left to validation, and the schema still compiles."""
+    schema = {"type": "string", "allOf": [{"pattern": pattern} for pattern in patterns]}
+    normalized = law(schema, "dcba", "abcdefghi", "foo1abcdef", "ab" * 9, exact=exact)
+    assert {keyword for _, keyword in normalized.residual} == (set() if exact else {"pattern"})
+    if not exact:
+        assert not make_mask(normalized.schema).accepts("")
+
+
 def test_a_long_minimum_beside_a_pattern_is_relaxed(law):
     """Llguidance cannot count far beside a pattern."""
     schema = {"type": "string", "pattern": "^a+( a+)*$", "minLength": 100}
