@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from gemma_structured.exceptions import SchemaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["enough_stack"]
 
 
 @contextmanager
-def enough_stack() -> Iterator[None]:
+def enough_stack() -> Generator[None]:
     """Refuse a schema that is too deep for what the caller has left of the stack.
 
     Raises:

@@ -83,7 +83,8 @@ class Graph:
         Returns:
             None of them if no keywords do, and a value would have to hold another without end.
         """
-        pending, seen = deque([(vertex, ())]), {vertex}
+        pending: deque[tuple[Vertex, tuple[Residual, ...]]] = deque([(vertex, ())])
+        seen = {vertex}
         at_fault: tuple[Residual, ...] = ()
         while pending:
             one, above = pending.popleft()

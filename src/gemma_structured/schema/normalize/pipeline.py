@@ -80,7 +80,7 @@ def _unsatisfiable(graph: Graph, schema: JsonSchema) -> SchemaError:
             hint="Let the recursion end: with an optional property, null, or an empty array.",
         )
     told = " and ".join(f"`{r.keyword}` at {r.pointer or '(root)'}" for r in reasons[:4])
-    verb = "contradict each other" if len(reasons) > 1 else "refuses every value"
+    verb = "contradict each other" if reasons[1:] else "refuses every value"
     return SchemaError(
         f"Nothing satisfies this schema: {told} {verb}.",
         path=reasons[0].pointer,
