@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from gemma_structured.remote.routing import ProviderRouting
     from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
     from gemma_structured.schema.code import Code
+    from gemma_structured.schema.inspect import Inspection, inspect
     from gemma_structured.schema.json_schema import JsonSchema
     from gemma_structured.schema.output_type import OutputType
     from gemma_structured.schema.terms import Choice, Lark, Regex
@@ -125,6 +126,7 @@ _HOMES = {
     "remote.routing": "ProviderRouting",
     "schema.bounds": "DEFAULT_BOUNDS Bounds",
     "schema.code": "Code",
+    "schema.inspect": "Inspection inspect",
     "schema.json_schema": "JsonSchema",
     "schema.output_type": "OutputType",
     "schema.terms": "Choice Lark Regex",
@@ -173,6 +175,7 @@ __all__ = [
     "Image",
     "IncompleteOutputError",
     "InputError",
+    "Inspection",
     "InsufficientCreditsError",
     "Issue",
     "JsonSchema",
@@ -218,6 +221,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "__version__",
+    "inspect",
     "observe",
     "tool",
 ]

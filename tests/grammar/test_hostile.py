@@ -11,7 +11,6 @@ import pytest
 
 from gemma_structured.exceptions import GrammarError, SchemaError
 from gemma_structured.grammar import bitmask
-from gemma_structured.grammar.llguidance_limits import LIMITS
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.bounds import DEFAULT_BOUNDS
 from gemma_structured.schema.json_schema import JsonSchema
@@ -223,20 +222,3 @@ def test_the_second_backend_is_bounded_too(outlines_core, gemma_vocabulary, name
         assert walk(compiled, gemma_vocabulary)
         return
     assert "llguidance" in refusal
-
-
-def test_a_failure_in_the_middle_is_told(llguidance, byte_vocabulary, monkeypatch) -> None:
-    """A limit that is only passed while matching raises there, by name, and is never silent."""
-    monkeypatch.setitem(LIMITS, "max_items_in_row", 100)
-    rules = [f"r{i}" for i in range(300)]
-    many = "\n".join(f'{rule}: "{chr(97 + n % 26)}"?' for n, rule in enumerate(rules))
-    grammar = Grammar.lark(f"start: /[xy]/ /[zw]/ /[xy]/ {' '.join(rules)}\n{many}")
-    matcher = llguidance.compile(grammar, byte_vocabulary).matcher()
-    row = bitmask.allocate_row(byte_vocabulary.size)
-    matcher.fill_bitmask(row)
-    for call in (
-        lambda: matcher.accept(byte_vocabulary.encode("xzx")),
-        lambda: matcher.fill_bitmask(row),
-    ):
-        with pytest.raises(GrammarError, match="max_items_in_row"):
-            call()

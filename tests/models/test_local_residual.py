@@ -13,6 +13,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 import gemma_structured as gs
+from gemma_structured.grammar.llguidance import LLGuidanceBackend, LLGuidanceLimits
 from gemma_structured.testing import tiny_models
 
 FAMILIES = ["gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3"]
@@ -169,6 +170,18 @@ def test_a_deadline_holds_while_values_are_tried_again():
     with pytest.raises(gs.DeadlineExceededError):
         model_of().generate("doc", gs.JsonSchema(schema), temperature=1.0, timeout=0.5)
     assert time.monotonic() - started < 5
+
+
+def test_the_limits_of_grammars_are_raised_as_the_error_says():
+    """A schema past a limit is refused by name; a model with the limit raised writes it."""
+    patterns = [f"^[^{letter}]*$" for letter in "ABCDEFGHIJKLMNOPQRST"]
+    schema = gs.JsonSchema({"allOf": [{"type": "string", "pattern": p} for p in patterns]})
+    with pytest.raises(gs.GrammarError, match=r"max_patterns of 12.*max_patterns=20"):
+        model_of().generate("doc", schema)
+    patient = LLGuidanceBackend(limits=LLGuidanceLimits(max_patterns=20))
+    written = model_of(grammar_backend=patient).generate("doc", schema, seed=1).output
+    assert isinstance(written, str)
+    assert set(written).isdisjoint("ABCDEFGHIJKLMNOPQRST")
 
 
 def test_types_that_the_mask_holds_have_no_checks():

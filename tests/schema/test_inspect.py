@@ -49,6 +49,14 @@ def test_advice_is_given():
         ({"type": "string", "maxlength": 3}, "did you mean 'maxLength'"),
         ({"type": "string", "format": "datetime"}, "did you mean 'date-time'"),
         ({"type": "object"}, "nothing is said"),
+        (
+            {"type": "object", "properties": {"city": {"type": "string"}}},
+            "'city' may be left out: where a document may have none, require it and allow null",
+        ),
+        (
+            {"type": "object", "properties": {f"city_{n}": {"const": n} for n in range(9)}},
+            " and 6 more may be left out",
+        ),
     ],
 )
 def test_each_piece_of_advice(schema, words):
@@ -64,6 +72,7 @@ def test_good_schemas_get_no_advice():
             "reasoning": {"type": "string", "maxLength": 200},
             "verdict": {"enum": ["yes", "no"]},
             "x": {"type": "integer", "description": "The column."},
+            "page": {"type": "integer", "default": 1},
         },
         "required": ["reasoning", "verdict", "x"],
         "additionalProperties": False,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+import sys
 import time
 
 import pytest
@@ -12,8 +15,10 @@ from hypothesis import strategies as st
 from gemma_structured.exceptions import InputError, OutputValidationError, SchemaError
 from gemma_structured.parsing.validate import validate
 from gemma_structured.schema import JsonSchema
-from gemma_structured.schema.bounds import Bounds, bound
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds, bound
+from gemma_structured.schema.normalize import normalize
 from gemma_structured.schema.output_type import OutputType
+from gemma_structured.schema.plain_json import MAX_DEPTH, MAX_VALUES
 
 TREE = {
     "title": "Tree",
@@ -102,6 +107,14 @@ def test_resolve_follows_local_references(ref, found):
         }
     )
     assert schema.resolve(ref)["title"] == found
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_a_reference_that_leads_nowhere_is_named(keyword):
+    """The error has the keyword that the reference is the value of."""
+    with pytest.raises(SchemaError) as caught:
+        JsonSchema({"items": {keyword: "#nowhere"}})
+    assert (caught.value.path, caught.value.keyword) == (f"/items/{keyword}", keyword)
 
 
 def test_resolve_is_relative_to_the_place():
@@ -250,6 +263,38 @@ def test_refuses_what_is_not_json(value):
     assert len(str(caught.value)) < 2_000
 
 
+def test_the_limit_of_values_is_told_and_raised():
+    """A schema may hold so many values; the error says how many, and its hint lets it hold more."""
+    schema = {"enum": [f"v{i}" for i in range(MAX_VALUES)]}
+    with pytest.raises(SchemaError, match="more than 250,000 values") as caught:
+        JsonSchema(schema)
+    raised = re.search(r"JsonSchema\(\.\.\., max_values=(\d+)\)", str(caught.value.hint))
+    assert raised is not None
+    assert JsonSchema(schema, max_values=int(raised[1])).value == schema
+    with pytest.raises(SchemaError, match="more than 9 values"):
+        JsonSchema({"enum": list(range(9))}, max_values=9)
+    for value in (0, "9", float("nan"), None):
+        with pytest.raises(InputError, match="max_values"):
+            JsonSchema({}, max_values=value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        _deep(MAX_DEPTH),
+        {"const": 1 << 5_000},
+        {"pattern": "a" * 70_000},
+        {"pattern": "(" * 61 + "a" + ")" * 61 + "(?=b)"},
+    ],
+    ids=["depth", "digits", "length of a pattern", "nesting of a pattern"],
+)
+def test_fixed_limits_say_what_to_do(value):
+    """Where a limit cannot be raised, the error says so and names the way round it."""
+    with pytest.raises(SchemaError) as caught:
+        JsonSchema(value)
+    assert "This limit is fixed: " in str(caught.value.hint)
+
+
 HUGE = {
     "2,000 properties": {
         "type": "object",
@@ -278,6 +323,39 @@ def test_huge_schemas_are_read_in_bounded_time(name):
     assert sum(1 for _ in schema.walk()) >= 1
     assert json.loads(schema.canonical) == HUGE[name]
     assert time.perf_counter() - before < 5
+
+
+@pytest.mark.parametrize("levels", [60, 99])
+def test_deep_schemas_are_read_in_any_caller(levels):
+    """As deep as schemas may be, they are checked, and faults are found, on whatever stack."""
+
+    def dive(frames, schema):
+        return dive(frames - 1, schema) if frames else JsonSchema(schema)
+
+    assert dive(400, _deep(levels)).value == _deep(levels)
+    faulty = json.loads(json.dumps(_deep(levels)).replace("integer", "int"))
+    with pytest.raises(SchemaError) as caught:
+        dive(400, faulty)
+    assert caught.value.path == "/properties/a" * levels + "/type"
+    assert caught.value.keyword == "type"
+    schema, _ = bound(JsonSchema(_deep(levels)), DEFAULT_BOUNDS)
+    assert normalize(schema).exact
+
+
+def test_the_end_of_the_stack_is_told():
+    """On a stack that is nearly used up, a deep schema is refused in words that help."""
+    schema = JsonSchema(_deep(99))
+
+    def dive(frames, use):
+        return dive(frames - 1, use) if frames else use()
+
+    for use in (
+        lambda: JsonSchema(_deep(99)),
+        lambda: bound(schema, Bounds()),
+        lambda: normalize(schema),
+    ):
+        with pytest.raises(SchemaError, match=r"stack that is left.*setrecursionlimit"):
+            dive(sys.getrecursionlimit() - len(inspect.stack()) - 60, use)
 
 
 def test_repr_is_short():

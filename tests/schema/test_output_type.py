@@ -512,6 +512,7 @@ REFUSED: list[tuple[Any, str]] = [
     (list[Annotated[int, Regex("a")]], "list[int][]"),
     ("Node", ""),
     (3, "3"),
+    ({"type": "string"}, ""),
     ([1], "[1]"),
     (len, ""),
     (lambda: 0, ""),

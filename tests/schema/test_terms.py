@@ -21,7 +21,7 @@ def test_regex_matches_the_whole_text():
     assert not Regex("a").matches("a\n")
 
 
-@pytest.mark.parametrize("pattern", ["(", r"\Aa\Z", None, 3])
+@pytest.mark.parametrize("pattern", ["(", r"\Aa\Z", None, 3, "\ud800", "a" * 70_000])
 def test_regex_refuses_what_is_no_pattern(pattern):
     """A pattern that cannot be used is refused at once."""
     with pytest.raises(SchemaError):

@@ -71,13 +71,11 @@ def json_rule(schema: Mapping[str, JsonValue] | bool, style: JsonStyle = COMPACT
 def answer_rule(grammar: Grammar) -> str:
     """A whole grammar as a part of another."""
     from gemma_structured.grammar.ecma import whole_match  # noqa: PLC0415 - only where one is built
-    from gemma_structured.grammar.schema_size import check_schema_size  # noqa: PLC0415
 
     match grammar.kind:
         case "json_schema":
             schema = grammar.value
             assert isinstance(schema, dict | bool)
-            check_schema_size(schema)
             return f"answer: {json_rule(schema)}"
         case "regex":
             return f"answer: ANSWER\nANSWER: /{whole_match(grammar.source)}/"

@@ -12,12 +12,8 @@ from weakref import WeakKeyDictionary
 
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar import bitmask
-from gemma_structured.grammar.llguidance_limits import (
-    LIMITS,
-    check_forced,
-    check_lark_size,
-    compile_error,
-)
+from gemma_structured.grammar.llguidance_errors import check_forced, compile_error
+from gemma_structured.grammar.llguidance_limits import DEFAULT_LIMITS, LLGuidanceLimits
 from gemma_structured.grammar.llguidance_matcher import LLGuidanceMatcher
 from gemma_structured.grammar.llguidance_source import llguidance_source
 
@@ -33,15 +29,20 @@ if TYPE_CHECKING:
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
 
-__all__ = ["LLGuidanceBackend", "LLGuidanceGrammar"]
+__all__ = ["LLGuidanceBackend", "LLGuidanceGrammar", "LLGuidanceLimits"]
 
 _KINDS: Final = frozenset({"json_schema", "regex", "choice", "lark"})
 
 
 class LLGuidanceBackend:
-    """Compiles all kinds of grammars with llguidance."""
+    """Compiles all kinds of grammars with llguidance.
 
-    def __init__(self) -> None:
+    Args:
+        limits: How much work a grammar may cause before it is refused.
+    """
+
+    def __init__(self, *, limits: LLGuidanceLimits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
         # Most of a second's work for 262,144 tokens: once a vocabulary, and gone with it.
         self._tokenizers: WeakKeyDictionary[Vocabulary, LLTokenizer] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -62,14 +63,15 @@ class LLGuidanceBackend:
             GrammarError: It is malformed, uses what llguidance does not know, cannot be satisfied,
                 or passes a limit.
         """
-        if grammar.kind == "lark":
-            check_lark_size(grammar.source)
-        source = llguidance_source(grammar)
-        matcher = LLMatcher(self._tokenizer(vocabulary), source, log_level=0, limits=_limits())
+        source = llguidance_source(grammar, self.limits)
+        matcher = LLMatcher(
+            self._tokenizer(vocabulary), source, log_level=0, limits=_parser_limits(self.limits)
+        )
         if matcher.is_error():
-            raise compile_error(grammar, matcher.get_error())
-        _probe(grammar, vocabulary, matcher.deep_copy())
-        return LLGuidanceGrammar(grammar, vocabulary, matcher)
+            raise compile_error(grammar, matcher.get_error(), self.limits)
+        compiled = LLGuidanceGrammar(grammar, vocabulary, matcher, self.limits)
+        _probe(compiled, matcher.deep_copy())
+        return compiled
 
     def _tokenizer(self, vocabulary: Vocabulary) -> LLTokenizer:
         with self._lock:
@@ -84,16 +86,23 @@ class LLGuidanceBackend:
 class LLGuidanceGrammar:
     """A grammar that llguidance has compiled: a matcher that never moves, and is forked instead."""
 
-    __slots__ = ("_matcher", "_vocabulary", "grammar")
+    __slots__ = ("_matcher", "grammar", "limits", "vocabulary")
 
-    def __init__(self, grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None:
+    def __init__(
+        self,
+        grammar: Grammar,
+        vocabulary: Vocabulary,
+        matcher: LLMatcher,
+        limits: LLGuidanceLimits,
+    ) -> None:
         self.grammar = grammar
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
+        self.limits = limits
         self._matcher = matcher
 
     def matcher(self) -> LLGuidanceMatcher:
         """A matcher at the start of the grammar."""
-        return LLGuidanceMatcher(self._vocabulary, self._matcher.deep_copy())
+        return LLGuidanceMatcher(self.vocabulary, self._matcher.deep_copy(), self.limits)
 
 
 class _TokenizerView:
@@ -110,16 +119,24 @@ class _TokenizerView:
         return self._encode(text if isinstance(text, str) else text.decode())
 
 
-def _limits() -> LLParserLimits:
-    # Verbose errors would carry the schema's text into logs.
-    return LLParserLimits(**LIMITS, verbose_errors=False)  # pyright: ignore[reportArgumentType]
+def _parser_limits(limits: LLGuidanceLimits) -> LLParserLimits:
+    return LLParserLimits(
+        max_items_in_row=limits.max_items_in_row,
+        step_max_items=limits.step_max_items,
+        initial_lexer_fuel=limits.initial_lexer_fuel,
+        step_lexer_fuel=limits.step_lexer_fuel,
+        max_lexer_states=limits.max_lexer_states,
+        max_grammar_size=limits.max_grammar_size,
+        verbose_errors=False,  # they would carry the schema's text into logs
+    )
 
 
-def _probe(grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None:
+def _probe(compiled: LLGuidanceGrammar, matcher: LLMatcher) -> None:
     """Find out now, not in the middle of a request, that nothing can be written or taken back."""
+    grammar, vocabulary = compiled.grammar, compiled.vocabulary
     row = bitmask.allocate_row(vocabulary.size)
     matcher.unsafe_compute_mask_ptr(row.ctypes.data, row.nbytes)
-    check_forced(matcher.compute_ff_tokens())
+    check_forced(matcher.compute_ff_tokens(), compiled.limits)
     nothing_fits = "NoExtension" in matcher.get_error()
     if nothing_fits or not (matcher.is_error() or row.any()):
         raise GrammarError(f"No text satisfies the {grammar.kind.replace('_', ' ')} grammar.")
@@ -128,4 +145,4 @@ def _probe(grammar: Grammar, vocabulary: Vocabulary, matcher: LLMatcher) -> None
         first = bitmask.allowed_ids(row, vocabulary.size)[:1].tolist()
         matcher.rollback(matcher.try_consume_tokens(first))
     if matcher.is_error():
-        raise compile_error(grammar, matcher.get_error())
+        raise compile_error(grammar, matcher.get_error(), compiled.limits)

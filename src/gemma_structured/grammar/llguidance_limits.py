@@ -1,105 +1,82 @@
-"""The limits that llguidance compiles and matches under, and its complaints in words of ours."""
+"""How much work a grammar may cause llguidance, and how a user lets it cause more."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields
+from typing import Final
 
-from gemma_structured.exceptions import GrammarError
+from gemma_structured.exceptions import GrammarError, InputError
 
-if TYPE_CHECKING:
-    from gemma_structured.grammar.spec import Grammar
+__all__ = ["DEFAULT_LIMITS", "LLGuidanceLimits"]
 
-__all__ = ["LIMITS", "check_forced", "check_lark_size", "compile_error", "matching_error"]
-
-LIMITS: Final = {
-    # An object with 2,000 optional properties may go on with any of them: 8,000 items in one row.
-    "max_items_in_row": 50_000,
-    "step_max_items": 500_000,
-    "initial_lexer_fuel": 20_000_000,
-    "step_lexer_fuel": 1_000_000,
-    "max_lexer_states": 250_000,
-    "max_grammar_size": 500_000,
-}
-"""How much work a grammar may cause: no step takes more than half a second."""
-
-_MAX_FORCED: Final = 200_000
-_MAX_INTERSECTIONS: Final = 12
-_QUOTED: Final = re.compile(r'"(?:\\.|[^"\\\n])*"|/(?:\\.|[^/\\\n])+/')
-
-_COMPLEX = "A regular expression in it is too complex."
-_LARGE = "It is too large."
-_COMPLAINTS: Final = (
-    ("items; max is", "max_items_in_row", "It offers too many ways to go on at one place."),
-    ("Too many items", "step_max_items", "It is ambiguous, or refers to itself without an end."),
-    ("initial_lexer_fuel", "initial_lexer_fuel", _COMPLEX),
-    ("initial lexer", "initial_lexer_fuel", _LARGE),
-    ("too many expressions", "step_lexer_fuel", _COMPLEX),
-    ("fuel", "step_lexer_fuel", _COMPLEX),
-    ("lexer states", "max_lexer_states", _COMPLEX),
-    ("too large", "max_grammar_size", _LARGE),
-    ("symbols.len()", "max_grammar_size", _LARGE),
-    ("recursion limit", "a nesting of 128 levels of JSON", "Define deep parts under `$defs`."),
-    ("rollback not supported", None, "Drop `max_tokens=` and `stop=`: they cannot be taken back."),
-    (
-        "regex is empty",
-        None,
-        "Patterns and lengths exclude each other, or are too complex together.",
-    ),
-    ("nimplemented", None, "Grammar.for_output_type rewrites what the mask cannot enforce."),
-)
-"""Signs in llguidance's messages, the limit that was passed, and what to do."""
-_MAX_MESSAGE: Final = 200
+_MOST: Final = 2**31 - 1
 
 
-def check_lark_size(source: str) -> None:
-    """Refuse a Lark grammar whose compilation would take minutes: intersections double it each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LLGuidanceLimits:
+    """How much work a grammar may cause; one that would cause more is refused, by the limit's name.
+
+    A model takes them as `LocalModel(grammar_backend=LLGuidanceBackend(limits=...))`.
+
+    Attributes:
+        max_items_in_row: Ways in which a text may go on at one place, as the parser counts them: an
+            object with 2,000 optional properties has 8,000.
+        step_max_items: The same, in all that one mask looks at.
+        initial_lexer_fuel: Steps with the regular expressions of a grammar when it is compiled,
+            some 50,000 a millisecond.
+        step_lexer_fuel: Steps with them for one mask, some 14,000 a millisecond.
+        max_lexer_states: States of the automata of a grammar, 1 to 2 kB each.
+        max_grammar_size: Symbols in the rules of a grammar.
+        max_patterns: Patterns and formats of a JSON Schema that must hold for one string. Each
+            triples the time in which their intersection is searched.
+        max_pattern_properties: `patternProperties` of one object: each is compared with each.
+        max_intersections: Terminals of a Lark grammar that are intersected (`&`) with each other.
+            Each doubles the time, as patterns do.
+        max_forced_tokens: Tokens in a row that leave no choice. Only endless recursion has so many.
 
     Raises:
-        GrammarError: A line intersects too many terminals.
+        InputError: A limit is not a whole number from 1 to 2,147,483,647.
     """
-    for number, line in enumerate(_QUOTED.sub("", source).splitlines(), 1):
-        if line.count("&") > _MAX_INTERSECTIONS:
-            raise GrammarError(
-                f"Line {number} of the Lark grammar intersects more than {_MAX_INTERSECTIONS} "
-                "terminals.",
-                hint="Write them as one regular expression.",
-            )
 
+    max_items_in_row: int = 50_000
+    step_max_items: int = 500_000
+    initial_lexer_fuel: int = 20_000_000
+    step_lexer_fuel: int = 1_000_000
+    max_lexer_states: int = 250_000
+    max_grammar_size: int = 500_000
+    max_patterns: int = 12
+    max_pattern_properties: int = 200
+    max_intersections: int = 12
+    max_forced_tokens: int = 200_000
 
-def check_forced(token_ids: list[int]) -> None:
-    """Refuse forced text that is longer than any constant: only endless recursion is.
+    def __post_init__(self) -> None:
+        """Refuse what is no limit."""
+        for field in fields(self):
+            value: object = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
+                raise InputError(
+                    f"{field.name} must be a whole number from 1 to {_MOST:,}, not {value!r:.40}."
+                )
 
-    Raises:
-        GrammarError: It is.
-    """
-    if len(token_ids) > _MAX_FORCED:
-        raise GrammarError(
-            f"The grammar leaves no choice for more than {_MAX_FORCED:,} tokens: it refers to "
-            "itself without an end.",
-            hint="Let it end: make a property optional, or allow null or an empty array.",
+    def passed(
+        self, what: str, name: str, advice: str, *, needed: int | None = None
+    ) -> GrammarError:
+        """The error of a grammar that passes a limit.
+
+        Args:
+            what: The grammar, or the place in it, and what is the matter.
+            name: The limit's name.
+            advice: How to do without raising it.
+            needed: What it would have to be, where that is known.
+        """
+        limit: int = getattr(self, name)
+        raised = f"{name}={needed or min(2 * limit, _MOST)}"
+        return GrammarError(
+            f"{what}: it passes the limit {name} of {limit:,}.",
+            hint=f"{advice} Or raise the limit: LocalModel(grammar_backend=LLGuidanceBackend("
+            f"limits=LLGuidanceLimits({raised}))), both from gemma_structured.grammar.llguidance.",
         )
 
 
-def compile_error(grammar: Grammar, complaint: str) -> GrammarError:
-    """What llguidance says of a grammar that it does not compile."""
-    kind = grammar.kind.replace("_", " ")
-    return _error(f"The {kind} grammar cannot be compiled", complaint)
-
-
-def matching_error(complaint: str) -> GrammarError:
-    """What llguidance says when it fails in the middle of a text."""
-    return _error("The grammar matcher failed", complaint)
-
-
-def _error(what: str, complaint: str) -> GrammarError:
-    for sign, limit, advice in _COMPLAINTS:
-        if sign in complaint:
-            if limit is None:
-                break
-            allowed = f" of {LIMITS[limit]:,}" if limit in LIMITS else ""
-            return GrammarError(f"{what}: it passes the limit {limit}{allowed}.", hint=advice)
-    else:
-        advice = None
-    first_line = next((line for line in complaint.splitlines() if line.strip()), "no reason given")
-    return GrammarError(f"{what}: {first_line.strip()[:_MAX_MESSAGE]}.", hint=advice)
+DEFAULT_LIMITS: Final = LLGuidanceLimits()
+"""What holds without a word from the user."""

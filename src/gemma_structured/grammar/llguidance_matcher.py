@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemma_structured.exceptions import GrammarError, TokenRejectedError
-from gemma_structured.grammar.llguidance_limits import check_forced, matching_error
+from gemma_structured.grammar.llguidance_errors import check_forced, matching_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from numpy.typing import NDArray
 
+    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.grammar.vocabulary import Vocabulary
 
 __all__ = ["LLGuidanceMatcher"]
@@ -25,11 +26,18 @@ __all__ = ["LLGuidanceMatcher"]
 class LLGuidanceMatcher:
     """Where one sequence stands in its grammar. Not thread-safe."""
 
-    __slots__ = ("_accepted", "_matcher", "_vocabulary")
+    __slots__ = ("_accepted", "_limits", "_matcher", "_vocabulary")
 
-    def __init__(self, vocabulary: Vocabulary, matcher: LLMatcher, accepted: int = 0) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        matcher: LLMatcher,
+        limits: LLGuidanceLimits,
+        accepted: int = 0,
+    ) -> None:
         self._vocabulary = vocabulary
         self._matcher = matcher
+        self._limits = limits
         self._accepted = accepted
 
     @property
@@ -103,7 +111,7 @@ class LLGuidanceMatcher:
             GrammarError: A limit was passed.
         """
         if self._matcher.is_error():
-            raise matching_error(self._matcher.get_error())
+            raise matching_error(self._matcher.get_error(), self._limits)
 
     def forced_tokens(self) -> list[int]:
         """The only tokens that can follow, up to the next choice; they are not consumed.
@@ -113,7 +121,7 @@ class LLGuidanceMatcher:
         """
         forced: list[int] = self._matcher.compute_ff_tokens()
         self.check()
-        check_forced(forced)
+        check_forced(forced, self._limits)
         return forced
 
     def rollback(self, n: int) -> None:
@@ -131,4 +139,6 @@ class LLGuidanceMatcher:
 
     def fork(self) -> LLGuidanceMatcher:
         """An independent matcher in the same state."""
-        return LLGuidanceMatcher(self._vocabulary, self._matcher.deep_copy(), self._accepted)
+        return LLGuidanceMatcher(
+            self._vocabulary, self._matcher.deep_copy(), self._limits, self._accepted
+        )

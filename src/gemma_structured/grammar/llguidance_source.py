@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import GrammarError
 from gemma_structured.grammar.ecma import whole_match
+from gemma_structured.grammar.lark_size import check_lark_size
 from gemma_structured.grammar.schema_size import check_schema_size
 
 if TYPE_CHECKING:
+    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.types import JsonValue
 
@@ -25,14 +27,14 @@ _COMPACT: Final[JsonValue] = {
 """Compact JSON, and every keyword enforced or refused. Free white space is what models loop in."""
 
 
-def llguidance_source(grammar: Grammar) -> str:
+def llguidance_source(grammar: Grammar, limits: LLGuidanceLimits) -> str:
     """The grammar in llguidance's own terms, as JSON.
 
     Raises:
         GrammarError: No text fits it, or it is too large to compile in bounded time.
     """
     if grammar.kind == "json_schema":
-        part: dict[str, JsonValue] = {"json_schema": _schema(grammar.value)}
+        part: dict[str, JsonValue] = {"json_schema": _schema(grammar.value, limits)}
     elif grammar.kind == "regex":
         part = {"lark_grammar": f"start: TEXT\nTEXT: /{whole_match(grammar.source)}/"}
     elif grammar.kind == "choice":
@@ -41,16 +43,17 @@ def llguidance_source(grammar: Grammar) -> str:
             "lark_grammar": f"start: TEXT\nTEXT: {' | '.join(map(json.dumps, grammar.options))}"
         }
     else:
+        check_lark_size(grammar.source, limits)
         part = {"lark_grammar": grammar.source}
     return json.dumps({"grammars": [part]})
 
 
-def _schema(schema: JsonValue) -> dict[str, JsonValue]:
+def _schema(schema: JsonValue, limits: LLGuidanceLimits) -> dict[str, JsonValue]:
     if schema is False:
         raise GrammarError("The schema is `false`: there is no value that it allows.")
     if schema is True:
         schema = {}
     if not isinstance(schema, dict):
         raise GrammarError("The source of a JSON Schema grammar is not a JSON Schema.")
-    check_schema_size(schema)
+    check_schema_size(schema, limits)
     return {**schema, "x-guidance": _COMPACT}

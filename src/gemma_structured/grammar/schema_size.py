@@ -1,7 +1,7 @@
 """Refuses the JSON Schemas on which llguidance would spend minutes and gigabytes.
 
 Its own limits bound what follows a compilation, but not two things in it: the intersection of `n`
-regular expressions is searched in time 2ⁿ, and the `n` patterns of `patternProperties` are compared
+regular expressions is searched in time 3ⁿ, and the `n` patterns of `patternProperties` are compared
 each with each.
 """
 
@@ -15,17 +15,16 @@ from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.types import pointer
 
 if TYPE_CHECKING:
+    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.schema.json_schema import Schema
     from gemma_structured.types import JsonValue
 
 __all__ = ["check_schema_size"]
 
-_MAX_PATTERNS: Final = 12
-_MAX_PATTERN_PROPERTIES: Final = 200
 _TEXT_KEYWORDS: Final = ("pattern", "format")
 
 
-def check_schema_size(schema: Schema) -> None:
+def check_schema_size(schema: Schema, limits: LLGuidanceLimits) -> None:
     """Refuse a schema that cannot be compiled in bounded time.
 
     Raises:
@@ -33,7 +32,7 @@ def check_schema_size(schema: Schema) -> None:
             a reference leads nowhere.
     """
     try:
-        _check(JsonSchema.trusted(schema))
+        _check(JsonSchema.trusted(schema), limits)
     except RecursionError:
         raise GrammarError(
             "The schema nests too deeply, or chains too many references.",
@@ -41,23 +40,26 @@ def check_schema_size(schema: Schema) -> None:
         ) from None
 
 
-def _check(whole: JsonSchema) -> None:
+def _check(whole: JsonSchema, limits: LLGuidanceLimits) -> None:
     counter = _PatternCounter(whole)
     for path, node in whole.walk():
         if isinstance(node, bool):
             continue
+        where = pointer(path) or "(root)"
         keys = node.get("patternProperties")
-        if isinstance(keys, dict) and len(keys) > _MAX_PATTERN_PROPERTIES:
-            raise GrammarError(
-                f"{pointer(path) or '(root)'}: {len(keys)} patternProperties of one object are "
-                f"more than {_MAX_PATTERN_PROPERTIES}, the most that can be compared in time.",
-                hint="Join patterns whose schemas are alike by `|`.",
+        if isinstance(keys, dict) and len(keys) > limits.max_pattern_properties:
+            raise limits.passed(
+                f"{where}: one object has {len(keys)} patternProperties",
+                "max_pattern_properties",
+                "Join patterns whose schemas are alike by `|`.",
+                needed=len(keys),
             )
-        if len(counter.count(node)) > _MAX_PATTERNS:
-            raise GrammarError(
-                f"{pointer(path) or '(root)'}: more than {_MAX_PATTERNS} patterns and formats must "
-                "hold for one string.",
-                hint="Write them as one pattern.",
+        if (patterns := len(counter.count(node))) > limits.max_patterns:
+            raise limits.passed(
+                f"{where}: {patterns} patterns and formats must hold for one string",
+                "max_patterns",
+                "Write them as one pattern.",
+                needed=patterns,
             )
 
 

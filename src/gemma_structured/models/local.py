@@ -56,7 +56,8 @@ class LocalModel(Model):
         attn_implementation: `"sdpa"` or `"eager"`.
         experts_implementation: How a mixture of experts is computed.
         model_kwargs: Further arguments of `from_pretrained`.
-        grammar_backend: `"llguidance"`, `"outlines_core"`, or a backend of one's own.
+        grammar_backend: `"llguidance"`, `"outlines_core"`, or a backend of one's own, such as an
+            `LLGuidanceBackend` with other limits.
         max_batch_size: The most requests that are decoded together.
         max_waiting: The most requests that wait beyond that before `ModelBusyError`; `None` for
             no limit.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from gemma_structured.exceptions import InputError
 from gemma_structured.schema.bound_rules import added_bounds
 from gemma_structured.schema.bound_scopes import Scopes
+from gemma_structured.schema.stack import enough_stack
 from gemma_structured.types import JsonValue, pointer
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ DEFAULT_BOUNDS: Final = Bounds()
 """The bounds that are used unless others, or `None`, are given."""
 
 
+@enough_stack()
 def bound(
     schema: JsonSchema, bounds: Bounds | None
 ) -> tuple[JsonSchema, tuple[tuple[str, str, JsonValue], ...]]:

@@ -29,12 +29,8 @@ def check_finite(schema: JsonSchema) -> None:
     """
     known = _FiniteSchemas(schema)
     if not known.holds(schema.value):
-        path, reason = known.blame()
-        raise SchemaError(
-            reason,
-            path=pointer(path),
-            hint="Make the recursion optional (a list, `| None`), or give the value a type.",
-        )
+        path, reason, hint = known.blame()
+        raise SchemaError(reason, path=pointer(path), hint=hint)
 
 
 class _FiniteSchemas:
@@ -55,22 +51,29 @@ class _FiniteSchemas:
             return id(node) in self._finite or id(node) not in self._paths
         return node is not False
 
-    def blame(self) -> tuple[Path, str]:
-        """The path of the first schema on the way down that is at fault itself, and why."""
+    def blame(self) -> tuple[Path, str, str]:
+        """The path of the first schema on the way down that is at fault itself, why, and advice."""
         node: JsonValue = self._schema.value
+        if node is False:
+            return (), "The schema is `false`: no value satisfies it.", "Say what it is to allow."
         seen = set[int]()
         while isinstance(node, dict) and id(node) not in seen:
             seen.add(id(node))
             path = self._paths.get(id(node), ())
             below = self._unmet(node)
             if below is None:
-                return path, "No value satisfies this schema."
+                return path, "No value satisfies this schema.", "Let its keywords allow one."
             if isinstance(below, bool):
-                return path, "A value is required here that the schema forbids."
+                return (
+                    path,
+                    "A value is required here that is forbidden.",
+                    "Allow it or leave it out.",
+                )
             node = below
         return (
             self._paths.get(id(node), ()),
             "A value of this recursive schema would have to contain itself without end.",
+            "Make the recursion optional (a list, `| None`), or give the value a type.",
         )
 
     def _settle(self) -> None:

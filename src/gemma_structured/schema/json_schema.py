@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 from gemma_structured.exceptions import InputError, SchemaError
 from gemma_structured.schema.dialect import DEFAULT_DIALECT, Dialect, children, find_dialect
-from gemma_structured.schema.plain_json import plain_json
+from gemma_structured.schema.plain_json import MAX_VALUES, plain_json
 from gemma_structured.schema.references import References, Schema
+from gemma_structured.schema.stack import enough_stack
 from gemma_structured.schema.terms import Term
 from gemma_structured.schema.vocabularies import custom_dialect
 from gemma_structured.types import JsonValue
@@ -42,9 +43,11 @@ class JsonSchema(Term[JsonValue]):
             (https://referencing.readthedocs.io/). Nothing is ever fetched.
         formats: Whether the drafts' formats are asserted, in the mask and in validation, or say
             nothing. The drafts leave that open; those that no draft defines never say anything.
+        max_values: The most values that it may hold in all, those that stand in several places
+            counted each time.
 
     Raises:
-        InputError: `formats` is neither of the two.
+        InputError: `formats` is neither of the two, or `max_values` is less than 1.
         SchemaError: It is not JSON, its metaschema refuses it, a regular expression in it is none,
             a `$ref` leads nowhere, or it applies itself to one value without end. The error's
             `path` is a JSON Pointer to the place.
@@ -52,18 +55,22 @@ class JsonSchema(Term[JsonValue]):
 
     __slots__ = ("_canonical", "_dialect", "_formats", "_references", "_registry", "_value")
 
+    @enough_stack()
     def __init__(
         self,
         value: object,
         *,
         registry: Registry[Any] | None = None,
         formats: FormatMeaning = "assertion",
+        max_values: int = MAX_VALUES,
     ) -> None:
         from gemma_structured.schema.metaschema import check_schema  # noqa: PLC0415 - a cycle
 
         if formats not in {"assertion", "annotation"}:
             raise InputError(f'formats is "assertion" or "annotation", not {formats!r:.40}.')
-        plain = plain_json(value)
+        if not isinstance(cast("object", max_values), int) or max_values < 1:
+            raise InputError(f"max_values must be a number of at least 1, not {max_values!r:.40}.")
+        plain = plain_json(value, max_values)
         if not isinstance(plain, dict | bool):
             raise SchemaError(
                 f"A JSON Schema is an object or a boolean, not a {type(value).__name__}.",

@@ -37,8 +37,13 @@ class References:
         known = REGISTRY if registry is None else REGISTRY.combine(registry)
         self._root: Resolver[Any] = known.resolver_with_root(resource)
 
-    def resolve(self, ref: str, base: tuple[str | int, ...] = ()) -> Schema:
+    def resolve(self, ref: str, base: tuple[str | int, ...] = (), keyword: str = "$ref") -> Schema:
         """The schema that a reference in the schema at `base` leads to.
+
+        Args:
+            ref: The reference.
+            base: Where it stands.
+            keyword: The keyword that it is the value of, to name in an error.
 
         Raises:
             SchemaError: It leads nowhere, or out of the schema.
@@ -48,12 +53,12 @@ class References:
             try:
                 found = self._resolver_at(base).lookup(ref).contents
             except Unresolvable:
-                raise self._error(ref, base) from None
+                raise self._error(ref, base, keyword) from None
         if not isinstance(found, dict | bool):
             raise SchemaError(
                 f"{ref!r:.200} leads to something that is not a schema.",
-                path=pointer((*base, "$ref")),
-                keyword="$ref",
+                path=pointer((*base, keyword)),
+                keyword=keyword,
             )
         return found
 
@@ -83,7 +88,7 @@ class References:
                 resolver = resolver.in_subresource(resource)
         return resolver
 
-    def _error(self, ref: str, base: tuple[str | int, ...]) -> SchemaError:
+    def _error(self, ref: str, base: tuple[str | int, ...], keyword: str) -> SchemaError:
         local = ref.startswith("#")
         hint = (
             "Define what it names, under `$defs` for example."
@@ -92,7 +97,7 @@ class References:
         )
         return SchemaError(
             f"The reference {ref!r:.200} leads nowhere.",
-            path=pointer((*base, "$ref")),
-            keyword="$ref",
+            path=pointer((*base, keyword)),
+            keyword=keyword,
             hint=hint,
         )

@@ -118,6 +118,7 @@ class Regex(TextTerm):
         """Refuse what does not compile."""
         if not isinstance(cast("object", self.pattern), str):
             raise SchemaError(f"A pattern is a string, not a {type(self.pattern).__name__}.")
+        _refuse_surrogates(self.pattern)
         EcmaRegex.of(self.pattern)
 
     def matches(self, text: str) -> bool:

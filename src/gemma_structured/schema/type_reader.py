@@ -65,6 +65,10 @@ def read_type(spec: object) -> tuple[JsonSchema, str, TypeAdapter[Any]]:
         raise SchemaError(
             f"A string is not a type: {spec!r:.60}.", hint="Pass the class itself, not its name."
         )
+    if isinstance(spec, dict):
+        raise SchemaError(
+            "A dict is not a type.", hint="A JSON Schema is given as JsonSchema({...})."
+        )
     if inspect.isroutine(spec):
         raise SchemaError(
             f"The function {type_name(spec)} is not an output type.",

@@ -101,7 +101,7 @@ def _pool() -> tuple[Any, ...]:
 
 def check_law(schema: Any, values: tuple[Any, ...]) -> Normalized:
     """Hold a schema's rewriting and its mask to validation, on some values."""
-    original = JsonSchema(schema)
+    original = schema if isinstance(schema, JsonSchema) else JsonSchema(schema)
     normalized = normalize(original)
     rewritten = compile_validator(JsonSchema(normalized.schema.value))
     valid = compile_validator(original)

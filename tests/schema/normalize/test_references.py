@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
@@ -101,6 +103,61 @@ def test_schemas_elsewhere_come_from_the_registry(law):
     } or normalize(schema).schema.value == {"items": {"type": "string"}}
     with pytest.raises(SchemaError, match="leads nowhere"):
         JsonSchema({"items": {"$ref": "http://elsewhere/text"}})
+
+
+ELSEWHERE = {
+    "http://elsewhere/list": {
+        "$id": "http://elsewhere/list",
+        "type": "array",
+        "items": {"$dynamicRef": "#item"},
+        "maxItems": 2,
+        "$defs": {"any": {"$dynamicAnchor": "item"}},
+    },
+    "http://elsewhere/parts": {
+        "$id": "http://elsewhere/parts",
+        "$defs": {
+            "text": {"$anchor": "text", "type": "string", "maxLength": 1},
+            "pair": {"$id": "pair", "prefixItems": [{"$ref": "parts#text"}], "type": "array"},
+        },
+    },
+    "http://elsewhere/old": {
+        "$schema": DRAFT_7,
+        "$id": "http://elsewhere/old",
+        "definitions": {"text": {"$id": "#text", "type": "string"}},
+        "items": [{"$ref": "#text", "maxLength": 0}, {"$ref": "parts#/$defs/text"}],
+        "type": "array",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "http://elsewhere/parts#text"},
+        {"$id": "http://elsewhere/here", "$ref": "parts#/$defs/text"},
+        {"$ref": "http://elsewhere/pair"},
+        {"$ref": "http://elsewhere/old"},
+        {"$ref": "http://elsewhere/list"},
+        {
+            "$id": "http://elsewhere/numbers",
+            "$ref": "list",
+            "$defs": {"number": {"$dynamicAnchor": "item", "type": "integer"}},
+        },
+    ],
+)
+def test_schemas_elsewhere_are_rewritten_with_the_rest(law, schema, monkeypatch):
+    """By pointer, anchor, identifier or dynamic scope, in their own draft; no socket is opened."""
+
+    def refuse(*_):
+        raise AssertionError("a schema was fetched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    registry = Registry().with_resources(
+        (uri, Resource.from_contents(contents, default_specification=DRAFT202012))
+        for uri, contents in ELSEWHERE.items()
+    )
+    values = [["a"], ["ab"], [1], ["", "a"], ["", "ab"], ["ab", "a"], [1, 2], [1, 2, 3], "ab", "a"]
+    law(JsonSchema(schema, registry=registry.crawl()), *values)
 
 
 def test_metaschemas_are_known(law):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gemma_structured.schema.dialect import DEFAULT_DIALECT
@@ -136,12 +138,66 @@ def test_lengths_count_code_points(law):
     law({"type": "string", "minLength": 2, "maxLength": 2}, "😀😀", "😀", "😀😀😀", "é\n")
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "pattern": "^.{2}$"},
+        {"type": "string", "pattern": "^[😀-😂]+$", "maxLength": 2},
+        {"type": "string", "pattern": r"^\u{1F600}\p{L}$"},
+        {"type": "string", "pattern": r"^\ud83d\ude00$"},
+        {"type": "object", "propertyNames": {"minLength": 2, "maxLength": 2}},
+        {
+            "type": "object",
+            "patternProperties": {"^.$": {"const": 1}},
+            "additionalProperties": False,
+        },
+        {"type": "object", "properties": {'😀"\\\n': {"const": 1}}, "required": ['😀"\\\n']},
+    ],
+)
+def test_patterns_and_names_count_code_points(law, schema):
+    """A character outside the basic plane is one in patterns and in names, however it is escaped."""
+    texts = ["😀", "😀😀", "😀😁😂", "😀é", "éx"]
+    names = [{text: 1} for text in texts]
+    law(schema, *texts, *names, {'😀"\\\n': 1}, {'😀"\\\n': 2}, {"😀": 2})
+
+
+def test_texts_are_escaped_where_json_wants_it(mask):
+    """Control characters, quotes and backslashes are written as escapes; nothing else is."""
+    written = mask({"type": "string", "maxLength": 2})
+    for text in ("\x00", "\x1f", '"', "\\", "\n", "\u2028", "😀"):
+        assert written.accepts_text(json.dumps(text, ensure_ascii=False)), text
+    assert written.accepts_text(r'"\u007f"')
+    for text in ('"\\u0041"', '"\\ud83d\\ude00"', '"\\ud83d"', '"\n"', '"\\x41"'):
+        assert not written.accepts_text(text), text
+
+
 def test_lengths_beside_patterns(law):
     """A length that one pattern leaves open is enforced, that several leave open is validated."""
     law({"type": "string", "pattern": "^[a-z]*$", "minLength": 2, "maxLength": 3})
     both = {"type": "string", "pattern": "^a", "allOf": [{"pattern": "b$"}]}
     law(both | {"minLength": 1}, "ab", "axxb")
     assert law(both | {"maxLength": 3}, "ab", "axxxb", exact=False).residual == (("", "maxLength"),)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "exact"),
+    [
+        (["a", "b", "c", "d"], True),
+        (["^[^A]*$", "^[^B]*$", "^[^C]*$", "^[^D]*$", "^[^E]*$", "^[^F]*$"], True),
+        (list("abcdefghi"), False),
+        ([chr(97 + n) for n in range(26)], False),
+        ([f"{letter}.{{{n}}}$" for n, letter in enumerate("abcdefg")], False),
+        ([f"(foo|bar)[0-9]+{letter}" for letter in "abcdef"], False),
+        ([f"^(a|b)*a(a|b){{{n}}}$" for n in (9, 12, 15)], False),
+    ],
+)
+def test_many_patterns_are_enforced_as_far_as_can_be(law, make_mask, patterns, exact):
+    """What the engine could not search is left to validation, and the schema still compiles."""
+    schema = {"type": "string", "allOf": [{"pattern": pattern} for pattern in patterns]}
+    normalized = law(schema, "dcba", "abcdefghi", "foo1abcdef", "ab" * 9, exact=exact)
+    assert {keyword for _, keyword in normalized.residual} == (set() if exact else {"pattern"})
+    if not exact:
+        assert not make_mask(normalized.schema).accepts("")
 
 
 def test_a_long_minimum_beside_a_pattern_is_relaxed(law):

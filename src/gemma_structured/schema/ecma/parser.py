@@ -140,7 +140,8 @@ class _Parser:
         self._nesting += 1
         if self._nesting > _MAX_NESTING:
             raise SchemaError(
-                f"The pattern's groups are nested more than {_MAX_NESTING} levels deep."
+                f"The pattern's groups are nested more than {_MAX_NESTING} levels deep.",
+                hint="This limit is fixed: leave out groups that change nothing.",
             )
         node = self._alternatives(flags)
         self._nesting -= 1

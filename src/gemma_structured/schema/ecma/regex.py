@@ -100,6 +100,7 @@ def _readable(pattern: str) -> tuple[str, str]:
     if len(pattern) > _MAX_LENGTH:
         raise SchemaError(
             f"A pattern of {len(pattern):,} characters is longer than {_MAX_LENGTH:,}.",
+            hint="This limit is fixed: divide the pattern, or list texts in an `enum`.",
         )
     readings = [(pattern, "u"), (_without_idle_backslashes(pattern), "u")]
     if all(match[1] in _MEANT or not match[1].isalnum() for match in _ESCAPE.finditer(pattern)):

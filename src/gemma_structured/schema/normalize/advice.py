@@ -65,6 +65,7 @@ _NAMELESS: Final = re.compile(
     r"[a-zA-Z]\d*|(?:arg|attr|bar|baz|col|data|field|foo|item|key|obj|param|prop|temp|tmp|val|value"
     r"|var)_?\d*"
 )
+_NAMED: Final = 3
 _HELD: Final = frozenset({"maxLength", "pattern", "enum", "const", "format"})
 _ANNOTATIONS: Final = frozenset(
     [
@@ -123,7 +124,7 @@ def _messages(path: Path, node: dict[str, JsonValue], schema: JsonSchema) -> Ite
     if isinstance(properties, dict):
         yield from _order(list(properties))
         yield from _names(properties)
-        yield from _optional_null(properties, node.get("required"))
+        yield from _optional(properties, node.get("required"), is_object=types == "object")
         if node.get("additionalProperties", True) is True and "patternProperties" not in node:
             yield "an open object: the model may add keys; close it with additionalProperties false"
     elif types == "object" and not path and set(node) <= {"type", "$schema", "title"}:
@@ -164,14 +165,31 @@ def _names(properties: dict[str, JsonValue]) -> Iterator[str]:
             yield f"the name {name!r} tells the model nothing: rename or describe it"
 
 
-def _optional_null(properties: dict[str, JsonValue], required: JsonValue) -> Iterator[str]:
+def _optional(
+    properties: dict[str, JsonValue], required: JsonValue, *, is_object: bool
+) -> Iterator[str]:
+    """What may be left out is: a null that must be written is thought about."""
     needed = required if isinstance(required, list) else []
-    for name, child in properties.items():
-        if name not in needed and isinstance(child, dict) and _admits_null(child):
+    optional = [
+        (name, child)
+        for name, child in properties.items()
+        if name not in needed and isinstance(child, dict)
+    ]
+    for name, child in optional:
+        if _admits_null(child):
             yield (
                 f"{name!r} may be null and may be left out: require it, so that the model has to "
                 "say that there is none"
             )
+    absent = [
+        repr(n) for n, child in optional if "default" not in child and not _admits_null(child)
+    ]
+    if absent and is_object:  # and no mere condition on one
+        more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+        yield (
+            f"{', '.join(absent[:_NAMED])}{more} may be left out: where a document may have none, "
+            "require it and allow null, so that the model has to say so"
+        )
 
 
 def _admits_null(node: dict[str, JsonValue]) -> bool:

@@ -18,6 +18,8 @@ __all__ = ["Emitter"]
 
 _ALL: Final = ["null", "boolean", "number", "string", "array", "object"]
 _LARGE_ENUM: Final = 8
+_MAX_DEPTH: Final = 16
+"""Levels of subschemas in one another; what is deeper becomes a definition. Engines recurse."""
 
 
 class Emitter:
@@ -34,7 +36,8 @@ class Emitter:
         self._definitions: dict[str, Any] = {}
         self.relaxed: dict[Residual, None] = {}
         self.size = 0
-        self._shared = _shared(graph)
+        self._shared = set(_shared(graph))
+        self._depth = 0
 
     def schema(self) -> dict[str, Any] | bool:
         """The whole schema."""
@@ -56,7 +59,14 @@ class Emitter:
             return self._child(options[0])
         if vertex in self._shared:
             return {"$ref": f"#/$defs/{self._name(vertex)}"}
-        return self._vertex(vertex)
+        if self._depth >= _MAX_DEPTH and _large(self._graph, vertex):
+            self._shared.add(vertex)
+            return self._child(vertex)
+        self._depth += 1
+        try:
+            return self._vertex(vertex)
+        finally:
+            self._depth -= 1
 
     def _name(self, vertex: Vertex) -> str:
         if vertex not in self._names:

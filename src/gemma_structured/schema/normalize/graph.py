@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
 from gemma_structured.schema.normalize.expand import EXPANSIONS
+from gemma_structured.schema.normalize.node import Node
 from gemma_structured.schema.normalize.sketch import Sketch, sketch
 from gemma_structured.schema.normalize.solve import Vertex
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemma_structured.schema.normalize.result import Residual
     from gemma_structured.schema.normalize.shape import Shape
     from gemma_structured.schema.normalize.solve import Solver
@@ -74,20 +78,52 @@ class Graph:
         return frozenset(alive)
 
     def reasons(self, vertex: Vertex) -> tuple[Residual, ...]:
-        """Keywords that contradict each other, so that nothing satisfies a vertex."""
-        pending, seen = [vertex], {vertex}
+        """Keywords that contradict each other, so that nothing satisfies a vertex.
+
+        Returns:
+            None of them if no keywords do, and a value would have to hold another without end.
+        """
+        pending: deque[tuple[Vertex, tuple[Residual, ...]]] = deque([(vertex, ())])
+        seen = {vertex}
+        at_fault: tuple[Residual, ...] = ()
         while pending:
-            one = pending.pop(0)
+            one, above = pending.popleft()
             for conflict in one.conflicts:
                 if conflict:
                     return conflict
-            for option in self.options.get(one, ()):
-                children = [option] if isinstance(option, Vertex) else list(option.children())
-                for child in children:
-                    if child not in seen and child not in self.alive:
-                        seen.add(child)
-                        pending.append(child)
-        return ()
+            places = _places(one) or above
+            options = self.options.get(one, ())
+            waits = [[v for v in _awaited(o) if v not in self.alive] for o in options]
+            if not at_fault and not (waits and all(waits)):
+                at_fault = places
+            for child in dict.fromkeys(child for wait in waits for child in wait):
+                if child not in seen:
+                    seen.add(child)
+                    pending.append((child, places))
+        return at_fault
+
+
+def _places(vertex: Vertex) -> tuple[Residual, ...]:
+    """Where in the original schema the keywords of a vertex stand."""
+    nodes = [node for node in vertex.conj if isinstance(node, Node)]
+    found = dict.fromkeys(node.origin.of(keyword) for node in nodes for keyword in node)
+    return tuple(sorted(found, key=lambda place: place.keyword == "type"))
+
+
+def _awaited(option: Sketch | Vertex) -> Iterator[Vertex]:
+    """The vertices without a value of which an option may have none."""
+    if isinstance(option, Vertex):
+        yield option
+        return
+    required = option.object.get("required", ())
+    yield from (option.properties[name] for name in required)
+    if option.object.get("minProperties", 0) > len(required):
+        yield from (*option.properties.values(), *option.patterns.values())
+        yield from () if option.rest is None else (option.rest,)
+    least = option.array.get("minItems", 0)
+    yield from option.prefix[:least]
+    if option.items is not None and least > len(option.prefix):
+        yield option.items
 
 
 def _lives(option: Sketch | Vertex, alive: set[Vertex]) -> bool:

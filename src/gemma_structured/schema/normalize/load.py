@@ -83,7 +83,11 @@ class Loader:
             raise SchemaError("This is not a schema: an object or a boolean.", path=place.pointer)
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise SchemaError(f"It nests more than {_MAX_DEPTH} levels deep.", path=place.pointer)
+            raise SchemaError(
+                f"It nests more than {_MAX_DEPTH} levels deep.",
+                path=place.pointer,
+                hint="This limit is fixed: define deep parts under `$defs`, and refer to them.",
+            )
         try:
             return self._read_object(value, self._resolution.enter(value, place))
         finally:

@@ -16,6 +16,7 @@ from gemma_structured.schema.normalize.load import Loader
 from gemma_structured.schema.normalize.node import Node
 from gemma_structured.schema.normalize.result import Normalized, Residual
 from gemma_structured.schema.normalize.solve import Solver
+from gemma_structured.schema.stack import enough_stack
 
 if TYPE_CHECKING:
     from gemma_structured.schema.dialect import Dialect
@@ -32,6 +33,7 @@ _OLDER_NAMES: Final = {
 }
 
 
+@enough_stack()
 def normalize(schema: JsonSchema, *, limits: Limits = DEFAULT_LIMITS) -> Normalized:
     """Rewrite a schema into what a grammar enforces, and collect the rest.
 
@@ -40,7 +42,8 @@ def normalize(schema: JsonSchema, *, limits: Limits = DEFAULT_LIMITS) -> Normali
         limits: Where to relax.
 
     Raises:
-        SchemaError: A reference leads nowhere or in a circle, or nothing satisfies the schema.
+        SchemaError: A reference leads nowhere or in a circle, nothing satisfies the schema, or
+            it is nested too deeply.
     """
     asserted = _asserted(schema.dialect) if schema.formats == "assertion" else {}
     loader = Loader(schema, asserted)
@@ -68,6 +71,8 @@ def _asserted(dialect: Dialect) -> dict[str, str]:
 
 def _unsatisfiable(graph: Graph, schema: JsonSchema) -> SchemaError:
     reasons = _named(schema, dict.fromkeys(graph.reasons(graph.root)))
+    if schema.value is False:
+        return SchemaError("Nothing satisfies this schema: it is `false`.")
     if not reasons:
         return SchemaError(
             "Nothing satisfies this schema: every value would have to hold another without end.",
@@ -75,8 +80,9 @@ def _unsatisfiable(graph: Graph, schema: JsonSchema) -> SchemaError:
             hint="Let the recursion end: with an optional property, null, or an empty array.",
         )
     told = " and ".join(f"`{r.keyword}` at {r.pointer or '(root)'}" for r in reasons[:4])
+    verb = "contradict each other" if reasons[1:] else "refuses every value"
     return SchemaError(
-        f"Nothing satisfies this schema: {told} contradict each other.",
+        f"Nothing satisfies this schema: {told} {verb}.",
         path=reasons[0].pointer,
         keyword=reasons[0].keyword,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from gemma_structured.schema.normalize.formats import FORMATS
@@ -37,6 +38,9 @@ __all__ = ["StringsError", "grammar_pattern", "one_pattern", "other_than", "stri
 # Past this many characters llguidance no longer finds out whether a pattern leaves any text.
 _MAX_LEAST: Final = 32
 _MAX_LENGTH: Final = 2**31 - 1
+_FEW: Final = 2
+_MAX_PRODUCT: Final = 127
+"""Past two patterns, states in the product of their automata that llguidance surely searches."""
 _MAX_TRIE: Final = 4000
 _MAX_TEXT: Final = 150
 
@@ -96,15 +100,29 @@ def string_keywords(strings: Strings) -> tuple[dict[str, Any], tuple[str, ...]]:
             pattern = made()
         except RegexError:
             lost.append(keyword)
+            continue
+        if pattern in patterns:
+            continue
+        if _can_all_hold([*patterns, pattern]):
+            patterns.append(pattern)
         else:
-            if pattern not in patterns:
-                patterns.append(pattern)
+            lost.append(keyword)
     keywords = _lengths(strings, patterns, lost)
     if patterns:
         keywords["pattern"] = patterns[0]
     if patterns[1:]:
         keywords["allOf"] = [{"pattern": pattern} for pattern in patterns[1:]]
     return keywords, tuple(lost)
+
+
+def _can_all_hold(patterns: list[str]) -> bool:
+    """Whether llguidance finds out that some text matches all patterns: else it compiles none."""
+    if len(patterns) <= _FEW:
+        return True
+    try:
+        return prod(sum(language(pattern).live) for pattern in patterns) <= _MAX_PRODUCT
+    except RegexError:
+        return False
 
 
 def _patterns(strings: Strings, lost: list[str]) -> Iterator[tuple[str, Callable[[], str]]]:

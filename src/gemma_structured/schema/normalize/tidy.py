@@ -90,7 +90,7 @@ def _tidy_values(
 def _empty_array(shape: Shape) -> tuple[str, ...]:
     arrays = shape.arrays
     if arrays.most is not None and arrays.least > arrays.most:
-        return ("minItems", "maxItems")
+        return ("minItems", "contains", "minContains", "maxItems")
     for index in range(min(arrays.least, len(arrays.prefix) + 1)):
         if False in arrays.item(index):
             return ("minItems", "prefixItems", "items")
@@ -104,7 +104,13 @@ def _empty_object(shape: Shape, solver: _Solver) -> tuple[str, ...]:
     for name in objects.required:
         conj = objects.value(name)
         if (len(conj) > 1 or False in conj) and solver.is_empty(conj):
-            return ("required", "properties", "additionalProperties", "patternProperties")
+            return (
+                "required",
+                "propertyNames",
+                "properties",
+                "additionalProperties",
+                "patternProperties",
+            )
     return ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import takewhile
 from typing import Final
 
 from gemma_structured.schema.normalize.regex.charset import ANY, CharSet, complement
@@ -45,11 +46,13 @@ def _plain(tree: Regex, *, first: bool, last: bool) -> bool:
             return all(_plain(option, first=first, last=last) for option in options)
         case Seq(parts):
             # Only what may stand at the very edge keeps an anchor's meaning there.
+            head = sum(1 for _ in takewhile(lambda part: isinstance(part, Start), parts))
+            tail = sum(1 for _ in takewhile(lambda part: isinstance(part, End), reversed(parts)))
             return all(
                 _plain(
                     part,
-                    first=first and all(isinstance(before, Start) for before in parts[:index]),
-                    last=last and all(isinstance(after, End) for after in parts[index + 1 :]),
+                    first=first and index <= head,
+                    last=last and index >= len(parts) - 1 - tail,
                 )
                 for index, part in enumerate(parts)
             )
