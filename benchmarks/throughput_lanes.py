@@ -285,4 +285,3 @@ def _guidance(loaded: Any, prompt: Any) -> Lane:
         return [(model + prompt(kind, text) + answer)["answer"] for text in texts]
 
     return Lane("guidance", extract)
-
