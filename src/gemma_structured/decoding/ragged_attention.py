@@ -51,6 +51,11 @@ def use_ragged_attention(model: PreTrainedModel, config: PretrainedConfig) -> No
     Raises:
         LoadError: Its attention is another, or cannot be replaced.
     """
+    if not getattr(model, "_supports_attention_backend", False):
+        raise LoadError(
+            f"{type(model).__name__} computes its attention by itself: it cannot be run by row.",
+            hint="Use the model's implementation in transformers, without trust_remote_code.",
+        )
     chosen = cast("str | None", getattr(config, "_attn_implementation", None)) or "sdpa"
     if chosen.startswith(_PREFIX):
         return
@@ -58,11 +63,6 @@ def use_ragged_attention(model: PreTrainedModel, config: PretrainedConfig) -> No
         raise LoadError(
             f"Attention implementation {chosen!r} cannot be run by row.",
             hint="Load the model with attn_implementation='sdpa'.",
-        )
-    if not getattr(model, "_supports_attention_backend", False):
-        raise LoadError(
-            f"{type(model).__name__} computes its attention by itself: it cannot be run by row.",
-            hint="Use the model's implementation in transformers, without trust_remote_code.",
         )
     model.set_attn_implementation(_PREFIX + chosen)
 

@@ -231,8 +231,9 @@ class TransformersSession:
 
     def close(self, row: Row) -> None:
         """End a row and free its memory."""
-        slot = self._slots.pop(row)
+        slot = self._slots[row]
         moved = self._cache.remove(slot)
+        del self._slots[row]  # last: no row is counted as gone that still has memory
         if moved is not None:
             self._slots[self._row_at(moved)] = slot
 
