@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from throughput_work import KINDS
+from torch import nn
 
 import gemma_structured as gs
 from gemma_structured.grammar.llguidance import LLGuidanceBackend
@@ -13,7 +16,6 @@ from gemma_structured.grammar.llguidance import LLGuidanceBackend
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
     from pydantic import BaseModel
     from throughput_work import Kind
 
@@ -138,7 +140,7 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
     ]
 
 
-def rivals(model: gs.LocalModel, int8: gs.LocalModel) -> list[Lane]:
+def rivals(model: gs.LocalModel) -> list[Lane]:
     """outlines, transformers with two libraries' processors, and guidance where it is installed.
 
     Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
@@ -155,18 +157,13 @@ def rivals(model: gs.LocalModel, int8: gs.LocalModel) -> list[Lane]:
         """The same prompt; each library's tokenizer call adds the first token itself."""
         return prompts[kind].prompt(text).removeprefix(loaded.tokenizer.bos_token or "")
 
+    quantized = _quantized(loaded)
     lanes = [
         _outlines("outlines (xgrammar)", loaded, prompt, "xgrammar"),
         _outlines("outlines (llguidance)", loaded, prompt, "llguidance"),
         _outlines("outlines (llguidance), batch of 8", loaded, prompt, "llguidance", batch=True),
-        _outlines("outlines (llguidance)", int8.runtime().loaded, prompt, "llguidance"),
-        _outlines(
-            "outlines (llguidance), batch of 8",
-            int8.runtime().loaded,
-            prompt,
-            "llguidance",
-            batch=True,
-        ),
+        _outlines("outlines (llguidance)", quantized, prompt, "llguidance"),
+        _outlines("outlines (llguidance), batch of 8", quantized, prompt, "llguidance", batch=True),
         _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
         _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
     ]
@@ -191,6 +188,13 @@ def _outlines(name: str, loaded: Any, prompt: Any, backend: str, *, batch: bool 
         return [generator(text, max_new_tokens=MAX_TOKENS, do_sample=False) for text in wanted]
 
     return Lane(name, extract, precision=loaded.precision, is_batch=batch)
+
+
+def _quantized(loaded: Any) -> Any:
+    """The model as PyTorch quantizes it: all layers and the head, dynamically, to 8 bits."""
+    model = copy.deepcopy(loaded.model)
+    torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8, inplace=True)
+    return replace(loaded, model=model, precision="quantize_dynamic")
 
 
 def _generate(name: str, loaded: Any, prompt: Any, processor_for: Callable[[str], Any]) -> Lane:
