@@ -5,13 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SDKS   := .venv-sdks
+RIVALS := .rivals
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sdks lint format types imports docs docs-serve wheel bench bench-remote ci clean
+.PHONY: help demo test test-sdks lint format types imports docs docs-serve wheel \
+        bench bench-throughput bench-calls bench-memory bench-remote ci clean
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Extract typed objects from real documents with the embedded model
 	@$(BIN)/gemma-structured demo $(ARGS)
@@ -50,6 +52,15 @@ wheel: $(READY) ## Build the wheel, and try it in a new environment without torc
 bench: $(READY) ## Time our decode loop against outlines on the embedded model
 	$(BIN)/python benchmarks/decode.py $(ARGS)
 
+bench-throughput: $(READY) $(RIVALS)/.ready ## Documents a second, lever by lever, beside other libraries (an hour)
+	PYTHONPATH=$(RIVALS) $(BIN)/python -W ignore benchmarks/throughput.py $(ARGS)
+
+bench-calls: $(READY) $(RIVALS)/.ready ## Calls of functions on the Berkeley leaderboard's data (an hour)
+	$(BIN)/python -W ignore benchmarks/function_calling.py --bfcl $(RIVALS) $(ARGS)
+
+bench-memory: $(READY) ## Memory after 200 and after 2,000 extractions
+	$(BIN)/python benchmarks/memory.py $(ARGS)
+
 bench-remote: $(READY) $(SDKS)/.ready ## Fault matrix, overhead and 1,000 calls at once of the remote path
 	$(BIN)/python benchmarks/remote.py --rivals $(SDKS)/bin/python $(ARGS)
 
@@ -57,12 +68,17 @@ ci: ## Everything that a change has to pass
 	.ci/run
 
 clean: ## Remove what was built, .venv too
-	rm -rf $(VENV) $(SDKS) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SDKS) $(RIVALS) build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # Other SDKs, in an environment of their own: they are no dependencies.
 $(SDKS)/.ready: benchmarks/sdks.txt
 	@test -x $(SDKS)/bin/python || $(PYTHON) -m venv $(SDKS)
 	@$(SDKS)/bin/python -m pip install --quiet --requirement benchmarks/sdks.txt
+	@touch $@
+
+# What only benchmarks need, beside the environment: its pins clash with ours, or it draws charts.
+$(RIVALS)/.ready: $(READY) benchmarks/rivals.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --target $(RIVALS) --upgrade --requirement benchmarks/rivals.txt
 	@touch $@
 
 $(READY): pyproject.toml constraints.txt

@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from throughput_lanes import Lane, our_lanes, ours, rivals, with_screen
+from throughput_lanes import Lane, our_lanes, ours, quantize, rivals, with_screen
 from throughput_work import KINDS, documents
 
 import gemma_structured as gs
@@ -85,6 +87,7 @@ def report(lanes: Sequence[Lane]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "lane": _title(lane),
+                "ours": lane.is_ours,
                 "documents a second": len(lane.seconds) / sum(lane.seconds),
                 "against ours": statistics.median(a / b for a, b in pairs),
                 "forwards a document": sum(lane.forwards) / len(lane.texts),
@@ -99,7 +102,7 @@ def _title(lane: Lane) -> str:
     return lane.name if lane.precision == "float32" else f"{lane.name}, {lane.precision}"
 
 
-def draw(rows: Sequence[dict[str, Any]], ours_count: int, file: Path, title: str) -> None:
+def draw(rows: Sequence[dict[str, Any]], file: Path, title: str) -> None:
     """A bar a lane."""
     import matplotlib as mpl
 
@@ -109,7 +112,7 @@ def draw(rows: Sequence[dict[str, Any]], ours_count: int, file: Path, title: str
     figure, axes = plt.subplots(figsize=(8, 0.42 * len(rows) + 1.2), layout="constrained")
     names = [row["lane"] for row in rows]
     speeds = [row["documents a second"] for row in rows]
-    colors = ["#3f51b5" if i < ours_count else "#9e9e9e" for i in range(len(rows))]
+    colors = ["#3f51b5" if row["ours"] else "#9e9e9e" for row in rows]
     bars = axes.barh(names, speeds, color=colors)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.invert_yaxis()
@@ -127,11 +130,23 @@ def main() -> None:
     parser.add_argument("--lanes", nargs="+", metavar="LANE", help="only these beside ours")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--chart", type=Path, help="also draw them here, as SVG")
+    parser.add_argument(
+        "--redraw", nargs="+", type=Path, help="measure nothing: draw these figures"
+    )
     options = parser.parse_args()
+    if options.redraw:
+        runs = [json.loads(file.read_text()) for file in options.redraw]
+        rows = {row["lane"]: row for run in runs for row in run["rows"]}
+        draw(
+            sorted(rows.values(), key=lambda row: not row["ours"]), options.chart, runs[0]["title"]
+        )
+        return
 
     model = gs.LocalModel("embedded", precision="float32").load()
     int8 = gs.LocalModel("embedded", precision="int8").load()
-    counters = [ForwardCounter(m.runtime().loaded.model) for m in (model, int8)]
+    quantized = quantize(model.runtime().loaded)
+    models = (model.runtime().loaded.model, int8.runtime().loaded.model, quantized.model)
+    counters = [ForwardCounter(each) for each in models]
     own = [
         *our_lanes(model),
         ours("all", with_screen(int8)),
@@ -139,7 +154,7 @@ def main() -> None:
     ]
     lanes = [
         lane
-        for lane in [*own, *rivals(model)]
+        for lane in [*own, *rivals(model, quantized)]
         if lane.name == REFERENCE or not options.lanes or _title(lane) in options.lanes
     ]
     measure(lanes, counters, options.documents)
@@ -153,13 +168,14 @@ def main() -> None:
     Console().print(table)
     if options.json:
         machine = {
-            "command": f"python benchmarks/throughput.py --documents {options.documents}",
+            "command": shlex.join(["python", *sys.argv]),
             "machine": platform.processor() or platform.machine(),
             "torch": torch.__version__,
         }
-        options.json.write_text(json.dumps({**machine, "rows": rows}, indent=2) + "\n")
+        written = {"title": title, **machine, "rows": rows}
+        options.json.write_text(json.dumps(written, indent=2) + "\n")
     if options.chart:
-        draw(rows, sum(lane.is_ours for lane in lanes), options.chart, title)
+        draw(rows, options.chart, title)
 
 
 if __name__ == "__main__":

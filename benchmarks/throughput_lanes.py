@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from throughput_work import Kind
 
+    from gemma_structured.decoding.loaded_model import LoadedModel
     from gemma_structured.grammar.backend import CompiledGrammar, GrammarMatcher
     from gemma_structured.grammar.spec import Grammar
     from gemma_structured.grammar.vocabulary import Vocabulary
 
-__all__ = ["Lane", "our_lanes", "ours", "rivals", "with_screen"]
+__all__ = ["Lane", "our_lanes", "ours", "quantize", "rivals", "with_screen"]
 
 MAX_TOKENS = 200
 
@@ -140,7 +141,7 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
     ]
 
 
-def rivals(model: gs.LocalModel) -> list[Lane]:
+def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
     """outlines, transformers with two libraries' processors, and guidance where it is installed.
 
     Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
@@ -157,7 +158,6 @@ def rivals(model: gs.LocalModel) -> list[Lane]:
         """The same prompt; each library's tokenizer call adds the first token itself."""
         return prompts[kind].prompt(text).removeprefix(loaded.tokenizer.bos_token or "")
 
-    quantized = _quantized(loaded)
     lanes = [
         _outlines("outlines (xgrammar)", loaded, prompt, "xgrammar"),
         _outlines("outlines (llguidance)", loaded, prompt, "llguidance"),
@@ -190,7 +190,7 @@ def _outlines(name: str, loaded: Any, prompt: Any, backend: str, *, batch: bool 
     return Lane(name, extract, precision=loaded.precision, is_batch=batch)
 
 
-def _quantized(loaded: Any) -> Any:
+def quantize(loaded: LoadedModel) -> LoadedModel:
     """The model as PyTorch quantizes it: all layers and the head, dynamically, to 8 bits."""
     model = copy.deepcopy(loaded.model)
     torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8, inplace=True)
