@@ -257,7 +257,7 @@ def test_a_bug_is_called_one(cli) -> None:
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
 from gemma_structured.cli import app
 from gemma_structured.testing import ScriptedModel
 
@@ -265,6 +265,7 @@ def answer(request):
     time.sleep(0.05)
     return {"name": request.input, "age": 1}
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 app.build_model = lambda *names: ScriptedModel(answer)
 sys.exit(app.run())
 """
