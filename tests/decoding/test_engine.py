@@ -233,22 +233,19 @@ def test_small_requests_do_not_overtake_a_large_one_for_ever(
         return sum(s.max_length for s in (newcomer, *running)) <= 1000
 
     engine = engine_for(has_room=has_room)
-    done: list[str] = []
-
-    def work(name: str, max_tokens: int) -> None:
-        answer(engine, sequence_for(WORD, name, max_tokens=max_tokens))
-        done.append(name)
-
+    limits = {"a": 400, "b": 400, "large": 900, "c": 400, "d": 400}
+    sequences = {name: sequence_for(WORD, name, max_tokens=most) for name, most in limits.items()}
     gate.shut()
-    workers = []
-    for name, max_tokens in (("a", 400), ("b", 400), ("large", 900), ("c", 400), ("d", 400)):
-        workers.append(threading.Thread(target=work, args=(name, max_tokens)))
+    workers: list[threading.Thread] = []
+    for sequence in sequences.values():
+        workers.append(threading.Thread(target=answer, args=(engine, sequence)))
         workers[-1].start()
         until(lambda: len(engine._waiting) + len(engine._active) == len(workers))
     gate.let_through()
     for worker in workers:
         worker.join(PATIENCE)
-    assert done.index("large") == 2
+    ended = sorted(sequences, key=lambda name: sequences[name]._ended or 0.0)
+    assert ended.index("large") == 2
 
 
 def test_every_row_moves_at_every_step(
