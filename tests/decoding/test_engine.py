@@ -325,8 +325,8 @@ def test_deadlines_hold_between_steps(
     other = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
     if waits:
         next(other)
-    late = sequence_for(ENDLESS, max_tokens=100_000, deadline=Deadline.after(0.1))
     started = time.monotonic()
+    late = sequence_for(ENDLESS, max_tokens=100_000, deadline=Deadline.after(0.1))
     with pytest.raises(DeadlineExceededError):
         answer(engine, late)
     assert 0.1 <= time.monotonic() - started < 5
