@@ -103,25 +103,27 @@ def _attention(
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
     forward, windows = announced
     window = windows[cast("int", module.layer_idx)]
-    attend = _sdpa if kind == "sdpa" else _eager
+    attend: Attention = _grouped_sdpa if kind == "sdpa" else _plain(kind, module)
     attended = []
     for run in forward.runs:
         mask = run.masks[window]
-        mask = None if mask is None else mask.to(query.device)
+        if mask is not None:
+            mask = mask.to(query.device)
+            mask = _added(mask, query.dtype) if kind == "eager" else mask
         keys, values = (forward.seen_by(run, states, window) for states in (key, value))
-        output = attend(module, run.padded(query), keys, values, mask, **options)
+        output, _ = attend(module, run.padded(query), keys, values, mask, **options)
         attended.append(run.packed(output))
     return torch.cat(attended)[None].contiguous(), None
 
 
-def _sdpa(
+def _grouped_sdpa(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
     **options: object,
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Scaled dot product attention that copies no keys for the heads that share them.
 
     The queries of heads that share a key stand one behind another, as those of more tokens would;
@@ -129,7 +131,7 @@ def _sdpa(
     """
     unusual = any(options.get(name) is not None for name in ("softcap", "position_bias", "s_aux"))
     if mask is None or unusual:
-        return _plain("sdpa", module)(module, query, key, value, mask, **options)[0]
+        return _plain("sdpa", module)(module, query, key, value, mask, **options)
     rows, heads, width, _ = query.shape
     shared = heads // key.shape[1]
     attended = functional.scaled_dot_product_attention(
@@ -139,21 +141,12 @@ def _sdpa(
         attn_mask=mask.repeat(1, 1, shared, 1),
         scale=cast("float | None", options.get("scaling")),
     )
-    return attended.reshape(rows, heads, width, -1).transpose(1, 2)
+    return attended.reshape(rows, heads, width, -1).transpose(1, 2), None
 
 
-def _eager(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    **options: object,
-) -> Tensor:
-    """The model's own attention, which adds the mask to the scores."""
-    if mask is not None:
-        mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
-    return _plain("eager", module)(module, query, key, value, mask, **options)[0]
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask that is added to scores."""
+    return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def _plain(kind: str, module: nn.Module) -> Attention:

@@ -77,8 +77,8 @@ class RaggedForward:
         positions: The position of each token in its row, `[1, tokens]`.
         extents: By window: the smallest part of the capacity that holds those of all runs.
         slot_index: The slot of each token, `[tokens]`.
-        at_index: By window: the place of each token in its slot, `[tokens]`. Like `slot_index` not
-            needed for one row alone, which is written as a slice.
+        at_index: By window: the place of each token in its slot, `[tokens]`; nothing for one row
+            alone, which is written as a slice.
     """
 
     runs: tuple[Run, ...]

@@ -10,7 +10,7 @@ from gemma_structured.decoding.ragged_forward import RaggedForward, Run
 from gemma_structured.decoding.transfer import to_device
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -51,11 +51,11 @@ class RaggedPlanner:
             runs.append(self._run(first, run, start))
             start += sum(run)
         slots = torch.tensor([slot for slot, count in counts.items() for _ in range(count)])
-        offsets = torch.cat([torch.arange(count) for count in counts.values()])
-        positions = torch.tensor(self._lengths)[slots] + offsets
-        at = {
-            window: positions - torch.tensor(bases)[slots] for window, bases in self._bases.items()
-        }
+        positions = torch.tensor(self._lengths)[slots] + _offsets(counts.values())
+        at: dict[int | None, Tensor] = {}
+        if len(counts) > 1:
+            for window, bases in self._bases.items():
+                at[window] = positions - torch.tensor(bases)[slots]
         edges = {window: [run.extents[window] for run in runs] for window in self._bases}
         return RaggedForward(
             runs=tuple(runs),
@@ -70,11 +70,11 @@ class RaggedPlanner:
 
     def _run(self, first: int, counts: tuple[int, ...], start: int) -> Run:
         extents = {window: self._extent(first, counts, window) for window in self._bases}
-        masks = {window: self._mask(first, counts, window) for window in self._bases}
+        masks = {w: self._mask(first, counts, w, extent) for w, extent in extents.items()}
         rows = offsets = None
         if min(counts) != max(counts):
             rows = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-            offsets = torch.cat([torch.arange(count) for count in counts])
+            offsets = _offsets(counts)
         return Run(
             first=first,
             counts=counts,
@@ -94,7 +94,9 @@ class RaggedPlanner:
             return 0, stop
         return max(0, min(self._lengths[slot] - window + 1 - bases[slot] for slot, _ in rows)), stop
 
-    def _mask(self, first: int, counts: tuple[int, ...], window: int | None) -> Tensor | None:
+    def _mask(
+        self, first: int, counts: tuple[int, ...], window: int | None, extent: tuple[int, int]
+    ) -> Tensor | None:
         """Where rows may look; see `Run.masks`."""
         width = max(counts)
         if len(counts) == 1:
@@ -103,8 +105,7 @@ class RaggedPlanner:
                 return None
         slots = slice(first, first + len(counts))
         bases = torch.tensor(self._bases[window][slots])
-        extent = torch.arange(*self._extent(first, counts, window))
-        keys = (bases[:, None] + extent)[:, None, None, :]
+        keys = (bases[:, None] + torch.arange(*extent))[:, None, None, :]
         starts = torch.tensor(self._lengths[slots])
         queries = (starts[:, None] + torch.arange(width))[:, None, :, None]
         visible = keys <= queries
@@ -112,6 +113,11 @@ class RaggedPlanner:
 
     def _moved(self, tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else to_device(tensor, self._device)
+
+
+def _offsets(counts: Iterable[int]) -> Tensor:
+    """The place of each token in its row, the rows one behind another: `[tokens]`."""
+    return torch.cat([torch.arange(count) for count in counts])
 
 
 def neighbours(counts: Mapping[int, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
