@@ -166,6 +166,9 @@ class RandomLogits:
         assert position == 0
         return 3 * torch.randn(len(token_ids), generator=self._random)
 
+    def expect(self, position: int, token_ids: torch.Tensor) -> None:
+        """Nothing: all logits are there."""
+
     def contenders(self, position: int, token_ids: torch.Tensor) -> torch.Tensor:
         assert position == 0
         return token_ids

@@ -265,6 +265,9 @@ class _Noted:
         self.asked.append("at")
         return self.values[position, token_ids]
 
+    def expect(self, position: int, token_ids: torch.Tensor) -> None:
+        """Nothing: all logits are there."""
+
     def contenders(self, position: int, token_ids: torch.Tensor) -> torch.Tensor:
         return token_ids
 

@@ -34,9 +34,6 @@ _SPARSE_SHARE = 8
 _READS_BEFORE_SCREEN = 32
 """Making the screen costs about as much as it saves in so many choices among most tokens."""
 
-_CAP_ROUNDING = 1e-6
-"""How far the soft cap of two logits can be out of their order."""
-
 
 class Head:
     """A model's output projection, and what the model does to logits after it.
@@ -175,17 +172,29 @@ class _Projection:
         self.states = states
         self.has_hidden = not ready
         self.computed = states.float() if ready else None
-        self._screened: ScreenedStates | None = None
+        self._expected: set[int] = set()
+        self._screened: dict[int, tuple[ScreenedStates, int]] = {}
 
     def all(self) -> Tensor:
         if self.computed is None:
             self.computed = self.head.project(self.states)
         return self.computed
 
-    def screened(self) -> ScreenedStates | None:
-        if self.computed is None and self._screened is None:
-            self._screened = self.head.screen(self.states)
-        return self._screened
+    def expect(self, first: int, end: int) -> None:
+        """Screen these states with the next one that is asked for: one product costs less."""
+        self._expected.update(range(first, end))
+
+    def screened(self, index: int) -> tuple[ScreenedStates, int] | None:
+        """A state's coarse logits, and which of them they are; `None` where there are better."""
+        if self.computed is not None:
+            return None
+        if index not in self._screened:
+            wanted = sorted({index, *self._expected} - self._screened.keys())
+            read = self.head.screen(self.states[wanted])
+            if read is None:
+                return None
+            self._screened |= {state: (read, at) for at, state in enumerate(wanted)}
+        return self._screened[index]
 
 
 class LazyLogits:
@@ -213,16 +222,22 @@ class LazyLogits:
                 return few
         return shared.all()[self._first + position, token_ids]
 
+    def expect(self, position: int, token_ids: Tensor) -> None:
+        """Say that `contenders` will be asked for; what is said before it is done at once."""
+        if self._shared.head.is_wide(token_ids):
+            self._shared.expect(self._first + position, self._end)  # a draft's rest is like it
+
     @torch.inference_mode()
     def contenders(self, position: int, token_ids: Tensor) -> Tensor:
-        """Those of some tokens at one position that can have the largest logit."""
+        """Those of some tokens, ascending, that can have the largest logit at one position."""
         head = self._shared.head
-        if not head.is_wide(token_ids) or (screened := self._shared.screened()) is None:
+        if not head.is_wide(token_ids):
             return token_ids
-        least, most = screened.bounds(self._first + position)
-        reached = head.capped(least[token_ids].max())
-        can_reach = head.capped(most[token_ids]) >= reached - _CAP_ROUNDING * reached.abs()
-        contenders = token_ids[can_reach]
+        screened = self._shared.screened(self._first + position)
+        if screened is None:
+            return token_ids
+        states, index = screened
+        contenders = states.contenders(index, token_ids, head.capped)
         return contenders if len(contenders) else token_ids  # states that are no numbers
 
     @torch.inference_mode()

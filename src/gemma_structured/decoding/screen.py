@@ -16,6 +16,8 @@ import torch
 from gemma_structured.decoding.int8 import Int8Matrix, is_supported, rounded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
 __all__ = ["Screen"]
@@ -25,6 +27,9 @@ _FEWEST_TOKENS = 4096
 
 _ROWS_A_STEP = 4096
 """Rows of the weight that are measured at once, so that they stay in the processor's cache."""
+
+_CAP_ROUNDING = 1e-6
+"""How far the soft cap of two logits can be out of their order."""
 
 
 class Screen:
@@ -62,20 +67,14 @@ class Screen:
         )
 
     def read(self, states: Tensor) -> ScreenedStates:
-        """Take the coarse products of states, `[tokens, hidden]`.
-
-        Each state is multiplied as its rounding and as the rounding of what that left out, so that
-        next to nothing of the error is its own.
-        """
+        """Take the coarse products of states, `[tokens, hidden]`."""
         states = states.float()
-        first = rounded(states)
-        second = rounded(states - first)
-        products = self._matrix.product(torch.cat([first, second])).view(2, len(states), -1)
-        logits = products[0].add_(products[1])
+        coarse = rounded(states)
+        logits = self._matrix.product(coarse)
         if self._bias is not None:
             logits += self._bias
-        lengths = torch.linalg.vector_norm(first + second, dim=1)
-        missing = torch.linalg.vector_norm(states - first - second, dim=1)
+        lengths = torch.linalg.vector_norm(coarse, dim=1)
+        missing = torch.linalg.vector_norm(states - coarse, dim=1)
         missing += self._rounding * torch.linalg.vector_norm(states, dim=1)
         return ScreenedStates(logits, lengths, missing, self._norms, self._error_norms)
 
@@ -103,9 +102,35 @@ class ScreenedStates:
     def bounds(self, index: int) -> tuple[Tensor, Tensor]:
         """The least and the most that the logits of one state can be, `[vocab]` each."""
         error = self._error_norms * self._lengths[index]
-        error.add_(self._norms * self._missing[index])
+        error.add_(self._norms, alpha=float(self._missing[index]))
         logits = self._logits[index]
         return logits - error, logits + error
+
+    def contenders(
+        self, index: int, token_ids: Tensor, capped: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Those of some tokens that can have the largest logit of one state.
+
+        Args:
+            index: Which state.
+            token_ids: The tokens, ascending.
+            capped: What the model does to logits; it keeps their order, but for rounding.
+
+        Returns:
+            Ascending ids; none where logits are no numbers.
+        """
+        least, most = self.bounds(index)
+        best = least.argmax()[None]  # mostly it is one of the tokens: the others are not looked at
+        best = best if len(_common(best, token_ids)) else token_ids
+        reached = capped(least[best].max())
+        can_reach = capped(most) >= reached - _CAP_ROUNDING * reached.abs()
+        return _common(can_reach.nonzero()[:, 0], token_ids)
+
+
+def _common(few: Tensor, many: Tensor) -> Tensor:
+    """The ids that are in both, of which the second one ascends."""
+    at = torch.searchsorted(many, few).clamp_(max=len(many) - 1)
+    return few[many[at] == few]
 
 
 def _rounding(weight: Tensor) -> float:

@@ -77,23 +77,34 @@ class RowSelection:
 
     def choose(self, places: Sequence[Place]) -> list[int | Exception]:
         """Choose a token at each place; see `Selection.choose`."""
-        return [self._attempt(place) for place in places]
-
-    def _attempt(self, place: Place) -> int | Exception:
-        try:
-            return self._choose(*place)
-        except Exception as error:  # noqa: BLE001 - it is this sequence's alone
-            return error
+        allowed = [self._allowed(place) for place in places]
+        return [self._choose(*each) for each in zip(places, allowed, strict=True)]
 
     @staticmethod
-    def _choose(sequence: TokenSequence, logits: Logits, position: int) -> int:
+    def _allowed(place: Place) -> Tensor | Exception:
+        """The tokens that may come; all rows' are known before one chooses."""
+        try:
+            allowed = torch.from_numpy(place.sequence.allowed_ids())
+        except Exception as error:  # noqa: BLE001 - it is this sequence's alone
+            return error
+        if place.sequence.takes_largest:
+            place.logits.expect(place.position, allowed)
+        return allowed
+
+    @staticmethod
+    def _choose(place: Place, allowed: Tensor | Exception) -> int | Exception:
         """Sample among the allowed tokens; logits of others are not even computed."""
-        allowed = torch.from_numpy(sequence.allowed_ids())
-        if sequence.takes_largest:
-            allowed = logits.contenders(position, allowed)
-        if len(allowed) == 1:
-            return int(allowed[0])
-        return int(allowed[sequence.choose(logits.at(position, allowed))])
+        if isinstance(allowed, Exception):
+            return allowed
+        sequence, logits, position = place
+        try:
+            if sequence.takes_largest:
+                allowed = logits.contenders(position, allowed)
+            if len(allowed) == 1:
+                return int(allowed[0])
+            return int(allowed[sequence.choose(logits.at(position, allowed))])
+        except Exception as error:  # noqa: BLE001 - it is this sequence's alone
+            return error
 
 
 class BatchSelection:

@@ -81,8 +81,12 @@ class Logits(Protocol):
         """The model's last hidden state at one position, `[hidden]`; `None` if it is not known."""
         ...
 
+    def expect(self, position: int, token_ids: Tensor) -> None:
+        """Say that `contenders` will be asked for: what is expected of all rows is done at once."""
+        ...
+
     def contenders(self, position: int, token_ids: Tensor) -> Tensor:
-        """Those of some tokens at one position that can have the largest logit, in their order.
+        """Those of some tokens, ascending, that can have the largest logit at one position.
 
         As many as it takes no effort to rule out are left out, or none.
         """

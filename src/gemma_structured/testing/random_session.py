@@ -161,6 +161,9 @@ class _Windows:
         del position
         return None
 
+    def expect(self, position: int, token_ids: Tensor) -> None:
+        """Nothing: all logits are there."""
+
     def contenders(self, position: int, token_ids: Tensor) -> Tensor:
         largest = self.at(position, token_ids).argmax()
         return token_ids[largest : largest + 1]
