@@ -181,7 +181,7 @@ def test_a_late_short_request_does_not_wait_for_a_long_one(
 def test_a_long_prompt_does_not_stall_those_who_answer(
     engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession
 ) -> None:
-    """Between two chunks of it the others make a step."""
+    """With each chunk of it the others make a step."""
     engine = engine_for()
     pieces = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
     next(pieces)
@@ -190,7 +190,9 @@ def test_a_long_prompt_does_not_stall_those_who_answer(
     widths = [max(map(len, forward.values())) for forward in session.forwards]
     chunks = [i for i, width in enumerate(widths) if width > 100]
     assert len(chunks) == 10
-    assert all(later - sooner > 1 for sooner, later in itertools.pairwise(chunks))
+    for forward in (session.forwards[i] for i in chunks):
+        short = [len(tokens) for tokens in forward.values() if len(tokens) <= 100]
+        assert short == [1]
 
 
 def test_requests_are_admitted_in_order(

@@ -1,8 +1,9 @@
 """Continuous batching: the requests of all threads and tasks are decoded together.
 
-Requests wait in order of arrival. Rows join when there is room and leave when they are done; one
-prompt is read at a time, a chunk of it between two steps of the rows that already answer, so a long
-prompt stalls nobody. A worker thread runs while there is work, and ends with it.
+Requests wait in order of arrival. Rows join when there is room and leave when they are done. Prompts
+are read beside the rows that answer, no more than a chunk in one forward, so a long prompt stalls
+nobody; who would begin with what another prompt is about to leave in the prefix store waits for it.
+A worker thread runs while there is work, and ends with it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gemma_structured.decoding.failures import explain
 from gemma_structured.exceptions import ModelBusyError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 
     from gemma_structured.decoding.loop import DecodeLoop
     from gemma_structured.decoding.sequence import TokenSequence
@@ -155,9 +156,7 @@ class Engine:
             if not self._active:
                 self._worker = None
                 return False
-        running = [request.sequence for request in self._active]
-        self._step([sequence for sequence in running if sequence.reading_prompt][:1])
-        self._step([sequence for sequence in running if not sequence.reading_prompt])
+        self._step(self._loop.turn([request.sequence for request in self._active]))
         for request in self._active:
             request.push()
         return True
@@ -200,19 +199,18 @@ class Engine:
         if not running:
             return True
         return (
-            not any(other.reading_prompt for other in running)
-            and len(running) < self._max_batch_size
+            len(running) < self._max_batch_size
+            and not any(other.reads_fixed_part for other in running)
             and self._has_room(sequence, running)
         )
 
-    def _step(self, sequences: list[TokenSequence]) -> None:
-        running = [sequence for sequence in sequences if not sequence.finished]
-        if not running:
+    def _step(self, sequences: Sequence[TokenSequence]) -> None:
+        if not sequences:
             return
         try:
-            self._loop.step(running)
+            self._loop.step(sequences)
         except Exception as error:  # noqa: BLE001 - it reaches those who asked
-            for sequence in running:
+            for sequence in sequences:
                 sequence.fail(explain(error))
 
 

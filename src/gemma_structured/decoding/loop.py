@@ -31,8 +31,8 @@ class DecodeLoop:
     Args:
         session: Where the forwards happen.
         prefixes: Where the fixed parts of prompts are kept.
-        prefill_chunk: The most prompt tokens that one forward reads; between two chunks deadlines
-            and cancellations are looked at.
+        prefill_chunk: The most prompt tokens that one forward reads, of all prompts together;
+            between two chunks deadlines and cancellations are looked at.
         max_forward_tokens: Up to how many new tokens of all rows together a forward costs little
             more than for one; drafts fill that room.
         selection: How tokens are chosen: row by row unless told.
@@ -58,6 +58,25 @@ class DecodeLoop:
         snapshot = self._prefixes.longest(sequence.prompt_ids)
         row = self._session.open(snapshot)
         sequence.start(row, cached_tokens=snapshot.length if snapshot else 0)
+
+    def turn(self, sequences: Sequence[TokenSequence]) -> list[TokenSequence]:
+        """Those that the next step is for: all that answer, and prompts that fill a chunk.
+
+        The first prompt is always among them, so that each is read in the end.
+        """
+        chosen = []
+        left = self._prefill_chunk
+        for sequence in sequences:
+            if sequence.finished:
+                continue
+            if sequence.reading_prompt:
+                wanted = min(len(sequence.pending), self._prefill_chunk)
+                if wanted > left:
+                    left = 0  # nor those behind it: they are read in order
+                    continue
+                left -= wanted
+            chosen.append(sequence)
+        return chosen
 
     def step(self, sequences: Sequence[TokenSequence]) -> None:
         """Run one forward, and choose a token or more for each sequence whose prompt is read.

@@ -127,6 +127,14 @@ class TokenSequence:
         return missing <= (self.fixed_length // _SHARE_LEFT if self.keep_answer else 0)
 
     @property
+    def reads_fixed_part(self) -> bool:
+        """Whether it is still to read what later prompts will find in the prefix store."""
+        read = len(self.prompt_ids) - len(self.pending)
+        return (
+            self.reading_prompt and not self.begins_with_fixed_part and read < self.fixed_length
+        )
+
+    @property
     def takes_largest(self) -> bool:
         """Whether it chooses the token with the largest logit, whatever the others are."""
         return self.sampler.is_greedy and not self.chooses_alone
