@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar import bitmask
 from gemma_structured.grammar.llguidance_errors import check_forced, compile_error
-from gemma_structured.grammar.llguidance_limits import DEFAULT_LIMITS, LLGuidanceLimits
 from gemma_structured.grammar.llguidance_matcher import LLGuidanceMatcher
 from gemma_structured.grammar.llguidance_source import llguidance_source
+from gemma_structured.schema.llguidance_limits import DEFAULT_LIMITS, LLGuidanceLimits
 
 try:
     from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper

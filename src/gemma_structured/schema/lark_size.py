@@ -7,10 +7,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import GrammarError
-from gemma_structured.grammar.schema_size import check_schema_size
+from gemma_structured.schema.schema_size import check_schema_size
 
 if TYPE_CHECKING:
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
 
 __all__ = ["check_lark_size"]
 
