@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from gemma_structured.exceptions import InputError
-from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds, check_bounds
 from gemma_structured.schema.free_text import FREE_TEXT
 from gemma_structured.types import Cancellation, Deadline, SamplingParams
 
@@ -61,7 +61,8 @@ class Task(Generic[T]):
     draft: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse budgets with which nothing could be generated."""
+        """Refuse options that are none, and budgets with which nothing could be generated."""
+        check_bounds(self.bounds)
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InputError(f"max_tokens must be at least 1, not {self.max_tokens}.")
         if self.max_attempts < 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import time
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -113,6 +115,46 @@ def watch_kv_cache() -> Callable[[LocalModel], list[MemoryUsage]]:
         return seen
 
     return watch
+
+
+@pytest.fixture(scope="session")
+def until_idle() -> Callable[[LocalModel], None]:
+    """Waits, for at most five seconds, until no row is open and the worker has ended.
+
+    No memory is held then.
+    """
+
+    def wait(model: LocalModel) -> None:
+        runtime = model.runtime()
+        end = time.monotonic() + 5
+        while (
+            runtime.session.open_rows
+            or model.cache_usage.kv_cache.entries
+            or runtime.engine._worker is not None
+        ):
+            assert time.monotonic() < end, "rows are still open"
+            time.sleep(0.002)
+        assert model.cache_usage.kv_cache.nbytes == 0
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def cancel_when() -> Callable[[Callable[[], bool], Coroutine[Any, Any, object]], None]:
+    """Runs an asynchronous call as a task, and cancels it once something is so."""
+
+    def run(begun: Callable[[], bool], call: Coroutine[Any, Any, object]) -> None:
+        async def cancel() -> None:
+            task = asyncio.create_task(call)
+            while not begun():  # noqa: ASYNC110 (there is no event for it)
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancel())
+
+    return run
 
 
 @pytest.fixture(scope="session")

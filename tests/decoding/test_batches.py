@@ -13,12 +13,14 @@ from pydantic import BaseModel, Field
 import gemma_structured as gs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from gemma_structured.decoding.cache_usage import MemoryUsage
 
     Make = Callable[..., gs.LocalModel]
     Watch = Callable[[gs.LocalModel], list[MemoryUsage]]
+    UntilIdle = Callable[[gs.LocalModel], None]
+    CancelWhen = Callable[[Callable[[], bool], Coroutine[Any, Any, object]], None]
 
 
 class Item(BaseModel):
@@ -70,17 +72,10 @@ def wait_for_requests(model: gs.LocalModel, count: int) -> None:
     session.forward = wait  # type: ignore[method-assign]
 
 
-def until_idle(model: gs.LocalModel) -> None:
-    """Wait until no row is open; fail if that does not come to be."""
-    end = time.monotonic() + 20
-    while model.cache_usage.kv_cache.entries or model.runtime().engine._worker is not None:
-        assert time.monotonic() < end, "rows are still open"
-        time.sleep(0.002)
-    assert model.cache_usage.kv_cache.nbytes == 0
-
-
 @pytest.mark.parametrize("architecture", ["gemma4", "deepseek_v3"])
-def test_rows_differ_in_everything(local: Make, watch_kv_cache: Watch, architecture: str) -> None:
+def test_rows_differ_in_everything(
+    local: Make, until_idle: UntilIdle, watch_kv_cache: Watch, architecture: str
+) -> None:
     """Grammar, sampling, prompt, forced tokens and end: together as each alone, in one batch."""
     model = local(architecture, max_batch_size=6).load()
     tasks = [
@@ -162,7 +157,9 @@ def test_no_texts(local: Make) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_text_past_the_context_among_good_ones(local: Make, *, asynchronous: bool) -> None:
+def test_a_text_past_the_context_among_good_ones(
+    local: Make, until_idle: UntilIdle, *, asynchronous: bool
+) -> None:
     """It is an error in its place; where errors are raised it is the one."""
     model = local("mixtral", max_batch_size=3)
     read = model.compile(Item, max_tokens=100)
@@ -192,7 +189,11 @@ def test_a_text_past_the_context_among_good_ones(local: Make, *, asynchronous: b
     ],
 )
 def test_extreme_limits_change_no_answer(
-    local: Make, watch_kv_cache: Watch, options: dict[str, int], most_rows: int
+    local: Make,
+    until_idle: UntilIdle,
+    watch_kv_cache: Watch,
+    options: dict[str, int],
+    most_rows: int,
 ) -> None:
     """The least of each, and more rows than there are texts."""
     expected = [r.text for r in local("mixtral").batch(DOCUMENTS, Item, max_tokens=100)]
@@ -204,22 +205,15 @@ def test_extreme_limits_change_no_answer(
     until_idle(model)
 
 
-def test_cancelled_in_the_middle_of_a_prompt(local: Make) -> None:
+def test_cancelled_in_the_middle_of_a_prompt(
+    local: Make, until_idle: UntilIdle, cancel_when: CancelWhen
+) -> None:
     """The rest of it is not read, nothing is kept of it, and it can be asked again."""
     model = local("gemma4", prefill_chunk=32).load()
     document = "x" * 3000
     counts = count_tokens(model)
     kept = model.cache_usage.prefix_cache.entries
-
-    async def cancel() -> None:
-        task = asyncio.create_task(model.agenerate(document, list[bool], max_tokens=50))
-        while len(counts) < 3:  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cancel())
+    cancel_when(lambda: len(counts) >= 3, model.agenerate(document, list[bool], max_tokens=50))
     until_idle(model)
     assert len(counts) >= 3
     assert sum(counts) < 2000
@@ -228,7 +222,7 @@ def test_cancelled_in_the_middle_of_a_prompt(local: Make) -> None:
     assert again(document).text == local("gemma4").compile(gs.Regex("[a-z]{9}"))(document).text
 
 
-def test_ending_twice_is_ending_once(local: Make) -> None:
+def test_ending_twice_is_ending_once(local: Make, until_idle: UntilIdle) -> None:
     """Of streams, read or not, of models and of engines."""
     model = local("mixtral")
     model.unload()

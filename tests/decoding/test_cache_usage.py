@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +12,13 @@ from pydantic import BaseModel, Field
 import gemma_structured as gs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from gemma_structured.decoding.cache_usage import MemoryUsage
 
     Make = Callable[..., gs.LocalModel]
     Watch = Callable[[gs.LocalModel], list[MemoryUsage]]
+    CancelWhen = Callable[[Callable[[], bool], Coroutine[Any, Any, object]], None]
 
 LIMITS: Any = {"kv_cache_bytes": 2**20, "prefix_cache_bytes": 2**18, "grammar_cache_size": 2}
 LONG = "x" * 5000
@@ -118,27 +118,21 @@ def test_it_may_be_read_while_requests_run(local: Make) -> None:
     assert all(usage.prefix_cache.nbytes <= usage.prefix_cache.max_bytes for usage in seen)
 
 
-def close_a_stream(model: gs.LocalModel) -> None:
+def close_a_stream(model: gs.LocalModel, _: CancelWhen) -> None:
     """Leave an answer that has begun."""
     with model.stream(LONG, Endless, max_tokens=4000) as stream:
         next(iter(stream))
 
 
-def cancel_a_task(model: gs.LocalModel) -> None:
+def cancel_a_task(model: gs.LocalModel, cancel_when: CancelWhen) -> None:
     """Cancel an asyncio task in the middle of its prompt."""
-
-    async def cancel() -> None:
-        task = asyncio.create_task(model.agenerate(LONG, Endless, max_tokens=4000))
-        while model.cache_usage.kv_cache.entries < 2:  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.001)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cancel())
+    cancel_when(
+        lambda: model.cache_usage.kv_cache.entries >= 2,
+        model.agenerate(LONG, Endless, max_tokens=4000),
+    )
 
 
-def pass_a_deadline(model: gs.LocalModel) -> None:
+def pass_a_deadline(model: gs.LocalModel, _: CancelWhen) -> None:
     """Take longer than there is time."""
     with pytest.raises(gs.DeadlineExceededError):
         model.generate(LONG, Endless, max_tokens=4000, timeout=0.3)
@@ -146,14 +140,17 @@ def pass_a_deadline(model: gs.LocalModel) -> None:
 
 @pytest.mark.parametrize("leave", [close_a_stream, cancel_a_task, pass_a_deadline])
 def test_leaving_frees_the_row_s_memory_at_the_next_step(
-    local: Make, watch_kv_cache: Watch, leave: Callable[[gs.LocalModel], None]
+    local: Make,
+    watch_kv_cache: Watch,
+    cancel_when: CancelWhen,
+    leave: Callable[[gs.LocalModel, CancelWhen], None],
 ) -> None:
     """Only what the other row needs is left, without waiting for that one to end."""
     model = local("mixtral", prefill_chunk=64)
     with model.stream("doc", Endless, max_tokens=4000) as other:
         next(iter(other))
         seen = watch_kv_cache(model)
-        leave(model)
+        leave(model, cancel_when)
         left = len(seen)
         until(lambda: len(seen) > left + 20)
         session = model.runtime().session

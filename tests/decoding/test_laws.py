@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
 
 import gemma_structured as gs
-
-if TYPE_CHECKING:
-    from gemma_structured.models.local import LocalModel
 
 ARCHITECTURES = ("gemma4", "gemma3", "mixtral", "afmoe", "minimax_m2", "deepseek_v3")
 DOCUMENT = "The quick brown fox jumps over the lazy dog. "
@@ -45,18 +42,8 @@ def documents(count: int) -> list[str]:
     return [DOCUMENT * (1 + i % 4) + str(i) for i in range(count)]
 
 
-def until_idle(model: LocalModel) -> None:
-    """Wait, for at most five seconds, until no row is open and the worker has ended."""
-    runtime = model.runtime()
-    for _ in range(500):
-        if not runtime.session.open_rows and runtime.engine._worker is None:
-            return
-        time.sleep(0.01)
-    pytest.fail("rows are still open")
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_batched_greedy_output_is_single_greedy_output(local, architecture):
+def test_batched_greedy_output_is_single_greedy_output(local, architecture, until_idle):
     """What is decoded beside others is what is decoded alone."""
     model = local(architecture, max_batch_size=4)
     generator = model.compile(Order, max_tokens=400)
@@ -130,7 +117,7 @@ def test_a_budget_that_ends_inside_a_value_gives_what_there_is(local):
     assert caught.value.usage.completion_tokens == 50
 
 
-def test_a_deadline_ends_an_answer_between_steps(local):
+def test_a_deadline_ends_an_answer_between_steps(local, until_idle):
     """The time is looked at while the answer is written, and while it waits."""
     model = local(max_batch_size=1)
     generator = model.compile(Endless, max_tokens=4000, timeout=0.3)
@@ -141,7 +128,7 @@ def test_a_deadline_ends_an_answer_between_steps(local):
     until_idle(model)
 
 
-def test_leaving_a_stream_frees_its_row(local):
+def test_leaving_a_stream_frees_its_row(local, until_idle):
     """Closing a stream early ends the work at its next step."""
     model = local()
     with model.stream("doc", Endless, max_tokens=4000) as stream:
@@ -153,19 +140,11 @@ def test_leaving_a_stream_frees_its_row(local):
     assert model.runtime().session.nbytes == 0
 
 
-def test_cancelling_a_task_frees_its_row(local):
+def test_cancelling_a_task_frees_its_row(local, cancel_when, until_idle):
     """An asyncio task that is cancelled ends the work at its next step."""
     model = local().load()
-
-    async def cancel() -> None:
-        task = asyncio.create_task(model.agenerate("doc", Endless, max_tokens=4000))
-        while not model.runtime().session.open_rows:  # noqa: ASYNC110 (there is no event for it)
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(cancel())
+    session = model.runtime().session
+    cancel_when(lambda: session.open_rows > 0, model.agenerate("doc", Endless, max_tokens=4000))
     until_idle(model)
 
 
@@ -222,7 +201,7 @@ def test_a_full_queue_is_busy(local):
             stream.result()
 
 
-def test_sync_threads_and_async_tasks_share_a_batch(local):
+def test_sync_threads_and_async_tasks_share_a_batch(local, until_idle):
     """`abatch` gives what `batch` gives, from a second event loop too."""
     model = local(max_batch_size=4)
     generator = model.compile(Order, max_tokens=400)
@@ -241,7 +220,7 @@ def test_a_stream_s_pieces_add_up(local):
         assert text == stream.result().text == generator(DOCUMENT).text
 
 
-def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch):
+def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch, until_idle):
     """What a forward raises reaches the caller as a `ModelError`, and the engine goes on."""
     model = local(drafts="off").load()
     session = model.runtime().session
@@ -254,7 +233,7 @@ def test_a_forward_that_fails_is_the_caller_s_error(local, monkeypatch):
 
 
 @pytest.mark.parametrize("fitting", [1, 3])
-def test_the_kv_caches_stay_within_their_memory(local, watch_kv_cache, fitting):
+def test_the_kv_caches_stay_within_their_memory(local, watch_kv_cache, fitting, until_idle):
     """As many rows run as their longest answers have room for, room to grow included."""
     document = "x" * 1000
     probe = local("mixtral")
@@ -271,7 +250,9 @@ def test_the_kv_caches_stay_within_their_memory(local, watch_kv_cache, fitting):
     assert model.cache_usage.kv_cache.nbytes == 0
 
 
-def test_short_rows_do_not_take_the_memory_of_a_long_one_that_has_left(local, watch_kv_cache):
+def test_short_rows_do_not_take_the_memory_of_a_long_one_that_has_left(
+    local, watch_kv_cache, until_idle
+):
     """Each takes its own length, also beside one that saw the long one go."""
     long_document = "x" * 6000
     probe = local("mixtral")

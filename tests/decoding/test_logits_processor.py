@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from gemma_structured.decoding.logits_processor import GrammarLogitsProcessor, compiler_for
-from gemma_structured.exceptions import GrammarError, TokenRejectedError
+from gemma_structured.exceptions import GrammarError, InputError, TokenRejectedError
 from gemma_structured.grammar.spec import Grammar
 from gemma_structured.schema.terms import Choice, Lark, Regex
 from gemma_structured.testing.byte_tokenizer import ByteTokenizer
@@ -82,6 +82,13 @@ def test_every_row_is_a_typed_object(model, tokenizer, compiler, options) -> Non
     assert len(texts) == len(PROMPTS) * options.get("num_return_sequences", 1)
     for text in texts:
         Ticket.model_validate_json(text)
+
+
+@pytest.mark.parametrize("output_type", [Ticket, Regex("a")])
+def test_bounds_that_are_none_are_refused(compiler, output_type) -> None:
+    """Of an object and of a text."""
+    with pytest.raises(InputError, match=r"bounds must be gs\.Bounds or None, not 5"):
+        GrammarLogitsProcessor(compiler, output_type, bounds=5)
 
 
 @pytest.mark.parametrize("options", [{"num_beams": 2}, {"num_beams": 3, "do_sample": True}])

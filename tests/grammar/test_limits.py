@@ -8,11 +8,14 @@ from dataclasses import fields
 
 import pytest
 
-from gemma_structured.exceptions import GrammarError, InputError
+from gemma_structured.exceptions import GrammarError, InputError, SchemaError
 from gemma_structured.grammar import bitmask
 from gemma_structured.grammar.llguidance import LLGuidanceBackend, LLGuidanceLimits
 from gemma_structured.grammar.spec import Grammar
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS
 from gemma_structured.schema.json_schema import JsonSchema
+from gemma_structured.schema.output_type import OutputType
+from gemma_structured.schema.terms import Lark
 
 
 def schema(value) -> Grammar:
@@ -175,6 +178,23 @@ def test_intersections_are_counted_through_names(llguidance, byte_vocabulary, te
     """Terminals that are made of each other cost as much as if they were written as one."""
     with pytest.raises(GrammarError, match="max_intersections"):
         llguidance.compile(Grammar.lark("start: T0\n" + terminals), byte_vocabulary)
+
+
+@pytest.mark.parametrize("name", ["max_intersections", "max_patterns", "max_pattern_properties"])
+def test_a_lark_of_one_s_own_is_raised_as_the_hint_says(byte_vocabulary, name: str) -> None:
+    """A term refuses what a backend refuses, and with the same limits both take it."""
+    _, grammar, text = CASES[name]
+    lark = grammar.source if grammar.kind == "lark" else f"start: %json {grammar.source}"
+    with pytest.raises(SchemaError, match=f"the limit {name}") as caught:
+        Lark(lark)
+    told = re.search(r"LLGuidanceLimits\((\w+)=(\d+)\)", str(caught.value.hint))
+    assert told is not None
+    assert "a gs.Lark takes the same limits" in str(caught.value.hint)
+    limits = LLGuidanceLimits(**{told[1]: int(told[2])})
+    term = Lark(lark, limits=limits)
+    assert term.matches(text)
+    made, _ = Grammar.for_output_type(OutputType.of(term), DEFAULT_BOUNDS)
+    write(LLGuidanceBackend(limits=limits), made, byte_vocabulary, text)
 
 
 def test_an_ampersand_in_a_text_intersects_nothing(llguidance, byte_vocabulary) -> None:

@@ -211,6 +211,12 @@ def test_options_that_cannot_be_used_are_refused(model, options) -> None:
         model("x", Ticket, **options)
 
 
+def test_bounds_that_are_none_are_refused() -> None:
+    """Before a model is loaded."""
+    with pytest.raises(InputError, match=r"bounds must be gs\.Bounds or None, not 5"):
+        LocalTransformers(LocalModel("/nowhere/at/all"), bounds=5)
+
+
 def test_a_stream_has_one_answer_and_may_be_closed(model) -> None:
     """Several answers cannot be streamed; closing early frees the row."""
     with pytest.raises(InputError, match="one answer"):

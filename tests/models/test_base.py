@@ -23,6 +23,11 @@ class Point(BaseModel):
 POINT = OutputType.of(Point)
 
 
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
 def test_every_option_reaches_the_task() -> None:
     """With its value; those of sampling are together."""
     options: dict[str, Any] = {
@@ -90,6 +95,36 @@ def test_a_wrong_example_is_refused_when_the_task_is_compiled() -> None:
             model.compile(Point, examples=[gs.Example("a", example)])  # type: ignore[list-item]
     with pytest.raises(gs.InputError, match="text"):
         model.compile(Point, examples=[gs.Example(3, Point(x=1))])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bounds", [5, [], {"items": 3}, "none", gs.Bounds, False], ids=repr)
+def test_bounds_that_are_none_are_refused_in_every_way_to_ask(bounds: Any) -> None:
+    """By name, with what to write, before anything is loaded or sent; also where the output is text."""
+    model = ScriptedModel([])
+    local, text = gs.LocalModel("/nowhere/at/all"), gs.Regex("a")
+    remote = gs.OpenRouterModel("nobody/nothing", api_key="none")
+    for ask in (
+        lambda: model.compile(Point, bounds=bounds),
+        lambda: model.compile(text, bounds=bounds),
+        lambda: local.compile(Point, bounds=bounds),
+        lambda: remote.generate("d", Point, bounds=bounds),
+        lambda: gs.FallbackModel(remote, model).compile(Point, bounds=bounds),
+        lambda: model.stream("d", Point, bounds=bounds),
+        lambda: model.batch([], Point, bounds=bounds),
+        lambda: asyncio.run(model.agenerate("d", Point, bounds=bounds)),
+        lambda: asyncio.run(model.abatch(["d"], Point, errors="return", bounds=bounds)),
+        lambda: model.call_tools("d", [add], bounds=bounds),
+        lambda: gs.Agent(remote, tools=[add], bounds=bounds),
+        lambda: gs.Agent(local, output_type=Point, bounds=bounds),
+        lambda: gs.inspect(Point, bounds=bounds),
+        lambda: gs.inspect(text, bounds=bounds),
+    ):
+        with pytest.raises(
+            gs.InputError, match=r"^bounds must be gs\.Bounds or None, not "
+        ) as caught:
+            ask()
+        assert caught.value.hint is not None
+        assert "bounds=gs.Bounds(" in caught.value.hint
 
 
 def test_a_wrong_type_is_refused_when_the_task_is_compiled() -> None:

@@ -203,6 +203,14 @@ def test_bounds_have_a_range(kwargs):
         Bounds(**kwargs)
 
 
+@pytest.mark.parametrize("bounds", [5, [], {"items": 3}, "none", Bounds, False], ids=repr)
+def test_what_is_no_bounds_is_refused(bounds):
+    """Whatever the schema is, and whether it would be bounded or not."""
+    for schema in (JsonSchema({"type": "string"}), JsonSchema({"type": "null"}), JsonSchema(True)):
+        with pytest.raises(InputError, match=r"bounds must be gs\.Bounds or None"):
+            bound(schema, bounds)
+
+
 def test_bounds_are_a_value():
     """Equal bounds are equal, so that tasks and caches can be keyed by them."""
     assert Bounds() == DEFAULT_BOUNDS

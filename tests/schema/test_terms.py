@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import Annotated
@@ -10,7 +11,8 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from gemma_structured.exceptions import LoadError, SchemaError
-from gemma_structured.schema import Choice, Lark, OutputType, Regex
+from gemma_structured.schema import Choice, JsonSchema, Lark, OutputType, Regex
+from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
 from gemma_structured.schema.terms import LARK_KEYWORD
 
 
@@ -70,6 +72,112 @@ def test_lark_refuses_what_does_not_compile(source):
     with pytest.raises(SchemaError) as caught:
         Lark(source)
     assert len(str(caught.value)) < 500
+
+
+def test_lark_is_read_in_linear_time():
+    """Neither a long name nor one that is defined over and over keeps the check of its size busy."""
+    for source in ("start: /a/\n" + "a" * 200_000, "start: /a/\n" + "A: /a/\n" * 100_000):
+        with pytest.raises(SchemaError, match="does not compile"):
+            Lark(source)
+
+
+LETTERS = [chr(65 + i) for i in range(20)]
+WITHOUT = [f"/[^{letter}]*/" for letter in LETTERS]
+PATTERNS = json.dumps({"allOf": [{"type": "string", "pattern": f"^[^{x}]*$"} for x in LETTERS]})
+KEYS = json.dumps({"type": "object", "patternProperties": {f"^{i}_": {} for i in range(400)}})
+SMALL = json.dumps({"type": "string", "pattern": "^[^A]*$"})
+HOSTILE = {
+    "intersections": ("start: T\nT: " + " & ".join(WITHOUT), "max_intersections"),
+    "intersections through names": (
+        "start: T0\n"
+        + "".join(f"T{i}: {x} & T{i + 1}\n" for i, x in enumerate(WITHOUT))
+        + "T20: /.*/",
+        "max_intersections",
+    ),
+    "patterns": (f"start: answer\nanswer: %json {PATTERNS}", "max_patterns"),
+    "patterns in a nested grammar": (
+        f"start: answer\nanswer: %lark {{\nstart: %json {PATTERNS}\n}}",
+        "max_patterns",
+    ),
+    "the last of many schemas": (
+        f"start: {' | '.join(f'r{i}' for i in range(200))} | last\n"
+        + "".join(f"r{i}: %json {SMALL}\n" for i in range(200))
+        + f"last: %json {KEYS}",
+        "max_pattern_properties",
+    ),
+    "keys": (f"start: %json {KEYS}", "max_pattern_properties"),
+    "a chain": (
+        "start: T0\n" + "".join(f"T{i}: T{i + 1} & /.*/\n" for i in range(2000)) + "T2000: /.*/",
+        "Too long a chain",
+    ),
+}
+"""Grammars on which llguidance would spend minutes, and what the error of each says."""
+
+
+class Untouchable:
+    """The engine's matcher, where it must see nothing."""
+
+    def __init__(self, *args, **options):
+        pytest.fail("the engine was given a hostile grammar")
+
+    validate_grammar = __init__
+
+
+@pytest.fixture(params=["with llguidance", "without"])
+def untouched_engine(request, monkeypatch):
+    """An engine that fails the test if it is given a grammar, or none at all."""
+    if request.param == "without":
+        monkeypatch.setitem(sys.modules, "llguidance", None)
+    else:
+        monkeypatch.setattr("llguidance.LLMatcher", Untouchable)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.usefixtures("untouched_engine")
+def test_hostile_lark_is_refused_before_the_engine_sees_it(name):
+    """When it is made, and where a text is checked against one that stands in a schema."""
+    source, told = HOSTILE[name]
+    with pytest.raises(SchemaError, match=told) as caught:
+        Lark(source)
+    assert caught.value.keyword == "lark"
+    assert len(str(caught.value)) < 500
+    validator = OutputType.of(JsonSchema({"type": "string", LARK_KEYWORD: source})).validator
+    with pytest.raises(SchemaError, match=told) as again:
+        validator.is_valid("abc")
+    assert str(again.value) == str(caught.value)
+
+
+def test_lark_may_have_other_limits():
+    """Those that the error names, and those of the engine itself; they are part of the grammar."""
+    source, _ = HOSTILE["intersections"]
+    raised = Lark(source, limits=LLGuidanceLimits(max_intersections=19))
+    assert raised.matches("abc")
+    assert not raised.matches("aBc")
+    assert raised != Lark('start: "a"')
+    with pytest.raises(SchemaError, match="max_intersections of 18"):
+        Lark(source, limits=LLGuidanceLimits(max_intersections=18))
+    many = f"start: {' '.join(f'r{i}' for i in range(500))}\n" + "".join(
+        f'r{i}: "a"? "b"\n' for i in range(500)
+    )
+    assert Lark(many).matches("b" * 500)
+    with pytest.raises(SchemaError, match="does not compile"):
+        Lark(many, limits=LLGuidanceLimits(max_grammar_size=500))
+
+
+def test_lark_with_other_limits_stands_alone():
+    """A schema has no place for them, so that a type with such a grammar is refused when it is read."""
+    source, _ = HOSTILE["intersections"]
+    raised = Lark(source, limits=LLGuidanceLimits(max_intersections=19))
+    assert OutputType.of(raised).term == raised
+    with pytest.raises(SchemaError, match="default limits"):
+        OutputType.of(Annotated[str, raised])
+
+
+@pytest.mark.parametrize("limits", [None, 5, {"max_intersections": 19}, LLGuidanceLimits])
+def test_lark_refuses_limits_that_are_none(limits):
+    """They are named, with where they are."""
+    with pytest.raises(SchemaError, match="are LLGuidanceLimits, not"):
+        Lark('start: "a"', limits=limits)
 
 
 def test_lark_without_llguidance(monkeypatch):

@@ -77,6 +77,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
         pad_token_id: What fills ended rows, where it is no end id.
 
     Raises:
+        InputError: The bounds are neither `Bounds` nor `None`.
         SchemaError: The output type cannot be used.
         GrammarError: The grammar does not compile.
     """

@@ -13,12 +13,16 @@ from weakref import WeakKeyDictionary
 from gemma_structured.exceptions import GrammarError, LoadError
 from gemma_structured.grammar import bitmask
 from gemma_structured.grammar.llguidance_errors import check_forced, compile_error
-from gemma_structured.grammar.llguidance_limits import DEFAULT_LIMITS, LLGuidanceLimits
 from gemma_structured.grammar.llguidance_matcher import LLGuidanceMatcher
 from gemma_structured.grammar.llguidance_source import llguidance_source
+from gemma_structured.schema.llguidance_limits import (
+    DEFAULT_LIMITS,
+    LLGuidanceLimits,
+    parser_limits,
+)
 
 try:
-    from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
+    from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 except ImportError as error:
     raise LoadError(
         "The grammar backend llguidance is not installed.",
@@ -65,7 +69,7 @@ class LLGuidanceBackend:
         """
         source = llguidance_source(grammar, self.limits)
         matcher = LLMatcher(
-            self._tokenizer(vocabulary), source, log_level=0, limits=_parser_limits(self.limits)
+            self._tokenizer(vocabulary), source, log_level=0, limits=parser_limits(self.limits)
         )
         if matcher.is_error():
             raise compile_error(grammar, matcher.get_error(), self.limits)
@@ -117,18 +121,6 @@ class _TokenizerView:
 
     def __call__(self, text: str | bytes) -> list[int]:
         return self._encode(text if isinstance(text, str) else text.decode())
-
-
-def _parser_limits(limits: LLGuidanceLimits) -> LLParserLimits:
-    return LLParserLimits(
-        max_items_in_row=limits.max_items_in_row,
-        step_max_items=limits.step_max_items,
-        initial_lexer_fuel=limits.initial_lexer_fuel,
-        step_lexer_fuel=limits.step_lexer_fuel,
-        max_lexer_states=limits.max_lexer_states,
-        max_grammar_size=limits.max_grammar_size,
-        verbose_errors=False,  # they would carry the schema's text into logs
-    )
 
 
 def _probe(compiled: LLGuidanceGrammar, matcher: LLMatcher) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from gemma_structured.exceptions import GrammarError
 
 if TYPE_CHECKING:
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.grammar.spec import Grammar
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
 
 __all__ = ["check_forced", "compile_error", "matching_error"]
 

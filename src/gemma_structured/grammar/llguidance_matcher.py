@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from numpy.typing import NDArray
 
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.grammar.vocabulary import Vocabulary
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
 
 __all__ = ["LLGuidanceMatcher"]
 

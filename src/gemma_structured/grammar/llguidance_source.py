@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import GrammarError
 from gemma_structured.grammar.ecma import whole_match
-from gemma_structured.grammar.lark_size import check_lark_size
-from gemma_structured.grammar.schema_size import check_schema_size
+from gemma_structured.schema.lark_size import check_lark_size
+from gemma_structured.schema.schema_size import check_schema_size
 
 if TYPE_CHECKING:
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.grammar.spec import Grammar
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
     from gemma_structured.types import JsonValue
 
 __all__ = ["llguidance_source"]

@@ -123,14 +123,16 @@ class Grammar:
             enforce and that validation checks instead.
 
         Raises:
+            InputError: The bounds are neither `Bounds` nor `None`.
             SchemaError: No instance of the schema can be written.
             GrammarError: A regular expression, choice or Lark grammar is empty.
         """
-        from gemma_structured.schema.bounds import bound  # noqa: PLC0415
+        from gemma_structured.schema.bounds import bound, check_bounds  # noqa: PLC0415
         from gemma_structured.schema.code import CODE_KEYWORD, Code  # noqa: PLC0415
         from gemma_structured.schema.normalize import normalize  # noqa: PLC0415
         from gemma_structured.schema.terms import Choice, Lark, Regex  # noqa: PLC0415
 
+        check_bounds(bounds)
         term = output_type.term
         if isinstance(term, Regex):
             return cls.regex(term.pattern), Report()

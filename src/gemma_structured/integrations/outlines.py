@@ -31,7 +31,7 @@ from gemma_structured.grammar.spec import Grammar
 from gemma_structured.integrations.outlines_options import DecodeOptions
 from gemma_structured.integrations.outlines_processor import GrammarProcessor, matcher_for
 from gemma_structured.integrations.outlines_prompt import prompt_ids
-from gemma_structured.schema.bounds import DEFAULT_BOUNDS
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, check_bounds
 from gemma_structured.schema.output_type import OutputType
 
 try:
@@ -69,10 +69,12 @@ class LocalTransformers(Transformers):  # type: ignore[misc]
         bounds: Bounds for numbers, strings and arrays without their own; `None` for none.
 
     Raises:
+        InputError: The bounds are neither `Bounds` nor `None`.
         LoadError: The model cannot be loaded.
     """
 
     def __init__(self, model: LocalModel, *, bounds: Bounds | None = DEFAULT_BOUNDS) -> None:
+        check_bounds(bounds)
         self._local = model
         self._bounds = bounds
         loaded = model.runtime().loaded

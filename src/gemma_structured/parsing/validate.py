@@ -49,6 +49,7 @@ def validate(output_type: OutputType[T], text: str, *, context: object = None) -
     Raises:
         OutputValidationError: It is not that; `issues` holds everything that is wrong.
         LoadError: A Lark grammar must be checked and llguidance is not installed.
+        SchemaError: A Lark grammar is too large to check a text with.
     """
     term = output_type.term
     if not isinstance(term, JsonSchema):

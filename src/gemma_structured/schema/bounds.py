@@ -20,7 +20,7 @@ from gemma_structured.types import JsonValue, pointer
 if TYPE_CHECKING:
     from gemma_structured.schema.json_schema import JsonSchema, Path, Schema
 
-__all__ = ["DEFAULT_BOUNDS", "Bounds", "bound"]
+__all__ = ["DEFAULT_BOUNDS", "Bounds", "bound", "check_bounds"]
 
 _MAX_INTEGER_DIGITS: Final = 18
 _MAX_FRACTION_DIGITS: Final = 9
@@ -68,6 +68,19 @@ DEFAULT_BOUNDS: Final = Bounds()
 """The bounds that are used unless others, or `None`, are given."""
 
 
+def check_bounds(bounds: object) -> None:
+    """Refuse what was given as bounds and is none.
+
+    Raises:
+        InputError: It is neither `Bounds` nor `None`.
+    """
+    if bounds is not None and not isinstance(bounds, Bounds):
+        raise InputError(
+            f"bounds must be gs.Bounds or None, not {bounds!r:.40}.",
+            hint="Write bounds=gs.Bounds(items=10), for example, or bounds=None for none.",
+        )
+
+
 @enough_stack()
 def bound(
     schema: JsonSchema, bounds: Bounds | None
@@ -87,7 +100,11 @@ def bound(
         The bounded schema, and each bound as `(pointer, keyword, value)`. The keys of a map are
         bounded by `patternProperties`, which every grammar backend knows, and reported as the
         `propertyNames` that it stands for.
+
+    Raises:
+        InputError: The bounds are neither `Bounds` nor `None`.
     """
+    check_bounds(bounds)
     if bounds is None or not isinstance(schema.value, dict):
         return schema, ()
     scopes = Scopes(schema)

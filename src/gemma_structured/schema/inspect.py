@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds, bound
+from gemma_structured.schema.bounds import DEFAULT_BOUNDS, Bounds, bound, check_bounds
 from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.schema.normalize import normalize
 from gemma_structured.schema.normalize.advice import Advice, advise
@@ -96,8 +96,10 @@ def inspect(output_type: Any, *, bounds: Bounds | None = DEFAULT_BOUNDS) -> Insp
         bounds: The bounds that are put on what has none; `None` for none.
 
     Raises:
+        InputError: The bounds are neither `Bounds` nor `None`.
         SchemaError: It cannot be used, or nothing satisfies it; the error says where and why.
     """
+    check_bounds(bounds)
     output: OutputType[Any] = OutputType.of(output_type)
     term = output.term
     if not isinstance(term, JsonSchema):

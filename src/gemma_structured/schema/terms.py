@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, cast
@@ -14,6 +14,7 @@ from gemma_structured.exceptions import SchemaError
 from gemma_structured.schema.code_parsers import LANGUAGE_FORMS, Language
 from gemma_structured.schema.ecma import EcmaRegex
 from gemma_structured.schema.lark_text import LarkText
+from gemma_structured.schema.llguidance_limits import DEFAULT_LIMITS, LLGuidanceLimits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -185,12 +186,17 @@ class Lark(TextTerm):
             (https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md), with a rule
             `start`. Special tokens (`<[48]>`, `<name>`) and `%llguidance` options that speak of
             tokens are not text and are refused when the text is checked.
+        limits: How much work the grammar may cause where texts are checked, which they are wherever
+            a model answers. A local model has limits of its own. Inside a type there are only the
+            default ones.
 
     Raises:
-        SchemaError: The source is empty, or, where llguidance is installed, it does not compile.
+        SchemaError: The source is empty, passes a limit or, where llguidance is installed, does not
+            compile.
     """
 
     source: str
+    limits: LLGuidanceLimits = field(default=DEFAULT_LIMITS, kw_only=True, repr=False)
 
     @classmethod
     def ready(cls, name: Language) -> Lark:
@@ -216,7 +222,12 @@ class Lark(TextTerm):
         if not isinstance(cast("object", self.source), str) or not self.source.strip():
             raise SchemaError("A Lark grammar is a text with a rule `start`.")
         _refuse_surrogates(self.source)
-        LarkText.of(self.source).check()
+        if not isinstance(cast("object", self.limits), LLGuidanceLimits):
+            raise SchemaError(
+                f"The limits of a Lark grammar are LLGuidanceLimits, not {self.limits!r:.40}.",
+                hint="They are in gemma_structured.grammar.llguidance.",
+            )
+        LarkText.of(self.source, self.limits)
 
     def matches(self, text: str) -> bool:
         """Whether the grammar derives the text.
@@ -225,9 +236,14 @@ class Lark(TextTerm):
             LoadError: llguidance is not installed.
             SchemaError: The grammar is too large to check a text with.
         """
-        return LarkText.of(self.source).matches(text)
+        return LarkText.of(self.source, self.limits).matches(text)
 
     def _keywords(self) -> dict[str, Any]:
+        if self.limits != DEFAULT_LIMITS:
+            raise SchemaError(
+                "Inside a type, a Lark grammar has the default limits.",
+                hint="Give `limits` where the grammar is the whole output type.",
+            )
         return {LARK_KEYWORD: self.source}
 
     @property

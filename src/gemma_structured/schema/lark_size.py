@@ -7,10 +7,10 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import GrammarError
-from gemma_structured.grammar.schema_size import check_schema_size
+from gemma_structured.schema.schema_size import check_schema_size
 
 if TYPE_CHECKING:
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
 
 __all__ = ["check_lark_size"]
 
@@ -19,7 +19,7 @@ _OPAQUE: Final = re.compile(
     re.VERBOSE,
 )
 """What no `&` is looked for in: a text, a regular expression, a comment, a JSON Schema."""
-_DEFINITION: Final = re.compile(r"^[ \t]*[?!]*([A-Za-z_]\w*)[^:\n]*:", re.MULTILINE)
+_DEFINITION: Final = re.compile(r"^[ \t]*[?!]*([A-Za-z_]\w*+)[^:\n]*+:", re.MULTILINE)
 _TERMINAL: Final = re.compile(r"\b[A-Z_][A-Z0-9_]*\b")
 
 
@@ -66,11 +66,11 @@ def _plain_parts(source: str, limits: LLGuidanceLimits) -> str:
 
 def _definitions(text: str) -> dict[str, str]:
     """What each name stands for. Nested grammars may have a name in common: both count."""
-    bodies: dict[str, str] = {}
+    bodies: dict[str, list[str]] = {}
     _, *definitions = _DEFINITION.split(text)
     for name, body in zip(definitions[::2], definitions[1::2], strict=True):
-        bodies[name] = f"{bodies.get(name, '')} {body}"
-    return bodies
+        bodies.setdefault(name, []).append(body)
+    return {name: " ".join(parts) for name, parts in bodies.items()}
 
 
 class _IntersectionCounter:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gemma_structured.exceptions import GrammarError, InputError
 
-__all__ = ["DEFAULT_LIMITS", "LLGuidanceLimits"]
+if TYPE_CHECKING:
+    from llguidance import LLParserLimits
+
+__all__ = ["DEFAULT_LIMITS", "LLGuidanceLimits", "parser_limits"]
 
 _MOST: Final = 2**31 - 1
 
@@ -16,7 +19,8 @@ _MOST: Final = 2**31 - 1
 class LLGuidanceLimits:
     """How much work a grammar may cause; one that would cause more is refused, by the limit's name.
 
-    A model takes them as `LocalModel(grammar_backend=LLGuidanceBackend(limits=...))`.
+    A model takes them as `LocalModel(grammar_backend=LLGuidanceBackend(limits=...))`, a grammar of
+    one's own as `gs.Lark(..., limits=...)`.
 
     Attributes:
         max_items_in_row: Ways in which a text may go on at one place, as the parser counts them: an
@@ -74,9 +78,25 @@ class LLGuidanceLimits:
         return GrammarError(
             f"{what}: it passes the limit {name} of {limit:,}.",
             hint=f"{advice} Or raise the limit: LocalModel(grammar_backend=LLGuidanceBackend("
-            f"limits=LLGuidanceLimits({raised}))), both from gemma_structured.grammar.llguidance.",
+            f"limits=LLGuidanceLimits({raised}))), both from gemma_structured.grammar.llguidance; "
+            "a gs.Lark takes the same limits.",
         )
 
 
 DEFAULT_LIMITS: Final = LLGuidanceLimits()
 """What holds without a word from the user."""
+
+
+def parser_limits(limits: LLGuidanceLimits) -> LLParserLimits:
+    """Those of the limits that llguidance itself looks after."""
+    from llguidance import LLParserLimits  # noqa: PLC0415 - an extra
+
+    return LLParserLimits(
+        max_items_in_row=limits.max_items_in_row,
+        step_max_items=limits.step_max_items,
+        initial_lexer_fuel=limits.initial_lexer_fuel,
+        step_lexer_fuel=limits.step_lexer_fuel,
+        max_lexer_states=limits.max_lexer_states,
+        max_grammar_size=limits.max_grammar_size,
+        verbose_errors=False,  # they would carry the schema's text into logs
+    )

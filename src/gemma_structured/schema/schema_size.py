@@ -15,8 +15,8 @@ from gemma_structured.schema.json_schema import JsonSchema
 from gemma_structured.types import pointer
 
 if TYPE_CHECKING:
-    from gemma_structured.grammar.llguidance_limits import LLGuidanceLimits
     from gemma_structured.schema.json_schema import Schema
+    from gemma_structured.schema.llguidance_limits import LLGuidanceLimits
     from gemma_structured.types import JsonValue
 
 __all__ = ["check_schema_size"]
