@@ -16,6 +16,7 @@ import platform
 import statistics
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 import gemma_structured as gs
+from gemma_structured.decoding.own_thread import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,13 +147,13 @@ def outlines(backend: str, model: gs.LocalModel) -> Lane:
 def measure(lanes: list[Lane], counter: ForwardCounter, rounds: int) -> None:
     """Run every lane on every document, interleaved."""
     for lane in lanes:
-        lane.extract(DOCUMENTS[0])
+        in_own_thread(partial(lane.extract, DOCUMENTS[0]))
     for turn in range(rounds):
         document = DOCUMENTS[turn % len(DOCUMENTS)]
         for lane in lanes[turn % len(lanes) :] + lanes[: turn % len(lanes)]:
             counter.count = 0
             start = time.perf_counter()
-            text, tokens = lane.extract(document)
+            text, tokens = in_own_thread(partial(lane.extract, document))
             lane.seconds.append(time.perf_counter() - start)
             lane.forwards.append(counter.count)
             lane.tokens.append(tokens)

@@ -9,7 +9,10 @@ portion, and its first document of each schema is not counted. Ratios are median
 ratios against "+ drafts", our default; "equal" is the share of its objects. The lanes in 8 bits give
 up float32's answers, and other libraries write other spaces, after which a model goes on otherwise.
 
-The chart needs matplotlib; guidance takes part where it is installed.
+All that computes runs in threads that end (see `gemma_structured.decoding.own_thread`): each lane
+has the cores for itself, as it would have alone.
+
+The chart needs matplotlib; guidance and llama.cpp take part where they are installed.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import shlex
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +38,7 @@ from throughput_lanes import Lane, our_lanes, ours, quantize, rivals, with_scree
 from throughput_work import KINDS, documents
 
 import gemma_structured as gs
+from gemma_structured.decoding.own_thread import in_own_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +52,7 @@ def measure(lanes: Sequence[Lane], counters: Sequence[ForwardCounter], count: in
     warm = documents(24, seed=1)
     for lane in lanes:
         for kind in KINDS:
-            lane.extract(kind.name, warm[kind.name][:1])
+            in_own_thread(partial(lane.extract, kind.name, warm[kind.name][:1]))
     portions = [
         (kind, texts[start : start + 8])
         for kind, texts in work.items()
@@ -58,7 +63,7 @@ def measure(lanes: Sequence[Lane], counters: Sequence[ForwardCounter], count: in
         for lane in [*lanes[at:], *lanes[:at]]:
             before = sum(counter.count for counter in counters)
             start = time.perf_counter()
-            answers = lane.extract(kind, texts)
+            answers = in_own_thread(partial(lane.extract, kind, texts))
             lane.seconds.append((time.perf_counter() - start) / len(texts))
             lane.forwards.append(sum(counter.count for counter in counters) - before)
             lane.texts |= {f"{kind}: {t}": a for t, a in zip(texts, answers, strict=True)}
@@ -123,6 +128,21 @@ def draw(rows: Sequence[dict[str, Any]], file: Path, title: str) -> None:
     figure.savefig(file, metadata={"Date": None})
 
 
+def prepare() -> tuple[list[Lane], list[ForwardCounter]]:
+    """Load the models; all lanes on them, and counters of their forwards."""
+    model = gs.LocalModel("embedded", precision="float32").load()
+    int8 = gs.LocalModel("embedded", precision="int8").load()
+    quantized = quantize(model.runtime().loaded)
+    lanes = [
+        *our_lanes(model),
+        ours("all", with_screen(int8)),
+        ours("all, batch of 8", int8, batch=True),
+        *rivals(model, quantized),
+    ]
+    models = (model.runtime().loaded.model, int8.runtime().loaded.model, quantized.model)
+    return lanes, [ForwardCounter(each) for each in models]
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -142,21 +162,10 @@ def main() -> None:
         )
         return
 
-    model = gs.LocalModel("embedded", precision="float32").load()
-    int8 = gs.LocalModel("embedded", precision="int8").load()
-    quantized = quantize(model.runtime().loaded)
-    models = (model.runtime().loaded.model, int8.runtime().loaded.model, quantized.model)
-    counters = [ForwardCounter(each) for each in models]
-    own = [
-        *our_lanes(model),
-        ours("all", with_screen(int8)),
-        ours("all, batch of 8", int8, batch=True),
-    ]
-    lanes = [
-        lane
-        for lane in [*own, *rivals(model, quantized)]
-        if lane.name == REFERENCE or not options.lanes or _title(lane) in options.lanes
-    ]
+    lanes, counters = in_own_thread(prepare)
+    if options.lanes:
+        wanted = {REFERENCE, *options.lanes}
+        lanes = [lane for lane in lanes if _title(lane) in wanted]
     measure(lanes, counters, options.documents)
     rows = report(lanes)
     title = f"{options.documents} documents, Gemma 3 270M, {torch.get_num_threads()} CPU threads"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import tempfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from throughput_work import KINDS
 from torch import nn
 
 import gemma_structured as gs
+from gemma_structured.decoding.embedded_package import read_package
 from gemma_structured.grammar.llguidance import LLGuidanceBackend
 
 if TYPE_CHECKING:
@@ -142,7 +145,7 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
 
 
 def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
-    """outlines, transformers with two libraries' processors, and guidance where it is installed.
+    """outlines, transformers with two libraries' processors, guidance and llama.cpp if installed.
 
     Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
     """
@@ -171,6 +174,10 @@ def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
         lanes.append(_guidance(loaded, prompt))
     except ImportError:
         print("guidance is not installed: left out (pip install guidance)")
+    try:
+        lanes += _llama_cpp(prompt)
+    except ImportError:
+        print("llama.cpp is not installed: left out (pip install llama-cpp-python)")
     return lanes
 
 
@@ -188,6 +195,45 @@ def _outlines(name: str, loaded: Any, prompt: Any, backend: str, *, batch: bool 
         return [generator(text, max_new_tokens=MAX_TOKENS, do_sample=False) for text in wanted]
 
     return Lane(name, extract, precision=loaded.precision, is_batch=batch)
+
+
+def _llama_cpp(prompt: Any) -> list[Lane]:
+    """llama.cpp on the packaged file, whose weights have 4 to 6 bits: free, and with its grammar.
+
+    Free, it ends where the next document of the prompt would begin. It keeps the KV cache of what
+    a prompt has in common with the one before.
+    """
+    from llama_cpp import Llama, LlamaGrammar
+
+    with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        file.write(read_package())
+        file.flush()
+        threads = torch.get_num_threads()
+        llama = Llama(
+            file.name, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False
+        )
+    grammars = {
+        kind.name: LlamaGrammar.from_json_schema(
+            json.dumps(kind.output_type.model_json_schema()), verbose=False
+        )
+        for kind in KINDS
+    }
+
+    def lane(name: str, options: Callable[[str], dict[str, Any]]) -> Lane:
+        def extract(kind: str, texts: Sequence[str]) -> list[str]:
+            return [
+                llama(prompt(kind, text), max_tokens=MAX_TOKENS, temperature=0.0, **options(kind))[
+                    "choices"
+                ][0]["text"]
+                for text in texts
+            ]
+
+        return Lane(name, extract, precision="Q4_K_M")
+
+    return [
+        lane("llama.cpp, no grammar", lambda _: {"stop": ["\n\n"]}),
+        lane("llama.cpp", lambda kind: {"grammar": grammars[kind]}),
+    ]
 
 
 def quantize(loaded: LoadedModel) -> LoadedModel:

@@ -1,9 +1,9 @@
 """Continuous batching: the requests of all threads and tasks are decoded together.
 
-Requests wait in order of arrival. Rows join when there is room and leave when they are done. Prompts
-are read beside the rows that answer, no more than a chunk in one forward, so a long prompt stalls
-nobody; who would begin with what another prompt is about to leave in the prefix store waits for it.
-A worker thread runs while there is work, and ends with it.
+Requests wait in order of arrival. Rows join when there is room and leave when they are done.
+Prompts are read beside the rows that answer, no more than a chunk in one forward, so a long prompt
+stalls nobody. Who would begin with what another prompt is about to leave in the prefix store waits
+for it. A worker thread runs while there is work, and ends with it.
 """
 
 from __future__ import annotations

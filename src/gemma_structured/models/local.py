@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from gemma_structured.decoding.cache_usage import CacheUsage
 from gemma_structured.decoding.load_options import LoadOptions
+from gemma_structured.decoding.own_thread import in_own_thread
 from gemma_structured.decoding.runtime_options import RuntimeOptions
 from gemma_structured.exceptions import InputError, LoadError
 from gemma_structured.models.base import Model
@@ -193,7 +194,7 @@ class LocalModel(Model):
                         hint="Run: pip install 'gemma-structured[local]'",
                         model_name=self._name,
                     ) from error
-                self._runtime = start(self._load(), self._runtime_options)
+                self._runtime = in_own_thread(lambda: start(self._load(), self._runtime_options))
             return self._runtime
 
     def unload(self) -> None:
