@@ -194,6 +194,32 @@ def test_a_long_prompt_does_not_stall_those_who_answer(
         assert short == [1]
 
 
+def test_prompts_are_read_together(
+    engine_for: Callable[..., Engine], sequence_for: Make, session: RandomSession, gate: Gate
+) -> None:
+    """As many as a chunk of 512 tokens holds, in order, beside those who answer."""
+    engine = engine_for(max_batch_size=8)
+    pieces = engine.stream(sequence_for(ENDLESS, max_tokens=100_000))
+    next(pieces)
+    gate.shut()
+    assert gate.arrived.wait(PATIENCE)
+    lengths = [100, 200, 150, 300, 200]
+    with ThreadPoolExecutor(5) as pool:
+        futures = []
+        for waiting, length in enumerate(lengths):
+            until(lambda waiting=waiting: len(engine._waiting) == waiting)
+            futures.append(
+                pool.submit(answer, engine, sequence_for(Grammar.regex("[ab]"), "x" * length))
+            )
+        until(lambda: len(engine._waiting) == len(lengths))
+        gate.let_through()
+        for future in futures:
+            future.result(PATIENCE)
+    pieces.close()
+    read = [sorted(map(len, forward.values())) for forward in session.forwards]
+    assert [counts for counts in read if counts[-1] > 10] == [[1, 100, 150, 200], [1, 200, 300]]
+
+
 def test_requests_are_admitted_in_order(
     engine_for: Callable[..., Engine], sequence_for: Make, gate: Gate
 ) -> None:
