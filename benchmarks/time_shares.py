@@ -72,7 +72,7 @@ def watch(model: gs.LocalModel, stopwatch: Stopwatch) -> None:
     forward = session.forward
 
     def counted(chunks: Any, **options: Any) -> Any:
-        reads = len(chunks) == 1 and len(next(iter(chunks.values()))) > 24
+        reads = max(map(len, chunks.values())) > 24
         with stopwatch.part("prompt" if reads else "layers"):
             return forward(chunks, **options)
 
