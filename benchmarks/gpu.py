@@ -1,6 +1,7 @@
 """A decode step on a GPU: a Gemma 4 26B A4B with random weights, with and without a grammar.
 
     python benchmarks/gpu.py                        # needs a CUDA device with some 60 GB
+    python benchmarks/gpu.py --compile              # its layers compiled by torch.compile
     python benchmarks/gpu.py --tiny --device cpu    # a small model of the same kind: does it run?
 
 The model has the real configuration and is built on the device in bfloat16. Random weights cost what
@@ -99,7 +100,7 @@ class Figure:
     share_of_limit: float | None
 
 
-def build(device: torch.device, *, tiny: bool) -> gs.LocalModel:
+def build(device: torch.device, *, tiny: bool, compiled: bool = False) -> gs.LocalModel:
     """The model on its device, with random weights."""
     if tiny:
         model, tokenizer = tiny_models.build("gemma4")
@@ -110,7 +111,12 @@ def build(device: torch.device, *, tiny: bool) -> gs.LocalModel:
             model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
         tokenizer = build_tokenizer("gemma4", "gemma")
     return gs.LocalModel.from_transformers(
-        model.eval(), tokenizer, name="random gemma4", max_batch_size=max(BATCHES), drafts="off"
+        model.eval(),
+        tokenizer,
+        name="random gemma4",
+        max_batch_size=max(BATCHES),
+        drafts="off",
+        compile=compiled,
     )
 
 
@@ -314,15 +320,20 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a small model of the same kind")
     parser.add_argument("--steps", type=int, default=100, help="timed steps a lane, at most 300")
     parser.add_argument("--no-outlines", action="store_true", help="leave outlines out")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the layers; leaves outlines out as well"
+    )
     parser.add_argument("--results", type=Path, help="where to record the figures")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         print("Skipped: there is no CUDA device. Try --tiny --device cpu.")
         return
-    model = build(device, tiny=options.tiny)
-    figures = measure(model, options.steps, outlines=not options.no_outlines)
-    show(figures, f"{device_name(device)}, {'tiny' if options.tiny else '26B A4B'}")
+    model = build(device, tiny=options.tiny, compiled=options.compile)
+    outlines = not (options.no_outlines or options.compile)
+    figures = measure(model, options.steps, outlines=outlines)
+    kind = "compiled" if options.compile else "not compiled"
+    show(figures, f"{device_name(device)}, {'tiny' if options.tiny else '26B A4B'}, {kind}")
     folder = options.results or (None if options.tiny else RESULTS)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -335,7 +346,7 @@ def main() -> None:
             "copy_bandwidth_bytes_per_second": round(bandwidth(device)),
             "figures": [asdict(each) for each in figures],
         }
-        path = folder / f"gpu-{slug}.json"
+        path = folder / f"gpu-{slug}{'-compiled' if options.compile else ''}.json"
         path.write_text(json.dumps(record, indent=2) + "\n")
         print(f"Recorded in {path}")
 

@@ -43,16 +43,38 @@ class RaggedCache(Cache):
 
     Args:
         windows: The sliding window of each layer in tokens, `None` for full attention.
+        attention_writes: Whether `write` is called by attention, which then has from `update` the
+            new keys and values alone.
     """
 
-    def __init__(self, windows: Sequence[int | None]) -> None:
+    def __init__(self, windows: Sequence[int | None], *, attention_writes: bool = False) -> None:
         super().__init__(layers=[RaggedLayer(self, window) for window in windows])
+        self._attention_writes = attention_writes
+        self.layer_windows = tuple(windows)
         self.windows = tuple(dict.fromkeys(windows))
         self.lengths: list[int] = []
         self.bases: dict[int | None, list[int]] = {window: [] for window in self.windows}
         self._forward: RaggedForward | None = None
         self._bytes_per_token = 0
         self._row_has_left = False
+
+    def update(
+        self,
+        key_states: Tensor,
+        value_states: Tensor,
+        layer_idx: int,
+        *args: object,
+        **kwargs: object,
+    ) -> tuple[Tensor, Tensor]:
+        """Write the forward's tokens to a layer and return what can be seen; models call it."""
+        del args, kwargs
+        if self._attention_writes:
+            return key_states, value_states
+        return self.write(key_states, value_states, layer_idx)
+
+    def write(self, key_states: Tensor, value_states: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Write the forward's tokens to a layer; see `RaggedLayer.update`."""
+        return self._layers[layer].update(key_states, value_states)
 
     @property
     def nbytes(self) -> int:

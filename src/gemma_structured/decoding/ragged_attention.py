@@ -4,6 +4,9 @@ It is registered with transformers under a name of its own, which a session sets
 (https://huggingface.co/docs/transformers/attention_interface). In a forward of a session, which
 `attending` announces, each run of rows sees what belongs to it. In any other forward of the same
 model, in whatever thread, it is the attention whose place it took.
+
+Of layers that are compiled it is one operation that the compiler does not look into, which also
+writes the cache: all that depends on the rows is in it.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PretrainedConfig, PreTrainedModel
 
-    from gemma_structured.decoding.ragged_forward import RaggedForward
+    from gemma_structured.decoding.kv_cache import RaggedCache
+    from gemma_structured.decoding.ragged_forward import RaggedForward, Run
 
     Attention = Callable[..., tuple[Tensor, Tensor | None]]
 
@@ -36,17 +40,24 @@ __all__ = ["attending", "is_causal_without_mask", "use_ragged_attention"]
 
 _PREFIX: Final = "ragged_"
 _KINDS: Final = ("sdpa", "eager")
-_forward: ContextVar[tuple[RaggedForward, tuple[int | None, ...]] | None] = ContextVar(
+_COMPILED: Final = "compiled"
+_UNUSUAL: Final = ("softcap", "position_bias", "s_aux")
+"""What some models ask of attention beside scores, masks and scaling."""
+
+_forward: ContextVar[tuple[RaggedForward, RaggedCache] | None] = ContextVar(
     "ragged_forward", default=None
 )
 
 
-def use_ragged_attention(model: PreTrainedModel, config: PretrainedConfig) -> None:
+def use_ragged_attention(
+    model: PreTrainedModel, config: PretrainedConfig, *, compiled: bool = False
+) -> None:
     """Let a model attend by rows in the forwards of a session.
 
     Args:
         model: A model with `sdpa` or `eager` attention.
         config: That of its decoder.
+        compiled: Whether its layers are compiled; then it has no other forwards.
 
     Raises:
         LoadError: Its attention is another, or cannot be replaced.
@@ -57,9 +68,11 @@ def use_ragged_attention(model: PreTrainedModel, config: PretrainedConfig) -> No
             hint="Use the model's implementation in transformers, without trust_remote_code.",
         )
     chosen = cast("str | None", getattr(config, "_attn_implementation", None)) or "sdpa"
-    if chosen.startswith(_PREFIX):
+    chosen = chosen.removeprefix(_PREFIX)
+    if compiled and chosen in {"sdpa", _COMPILED}:
+        model.set_attn_implementation(_PREFIX + _COMPILED)
         return
-    if chosen not in _KINDS:
+    if compiled or chosen not in _KINDS:
         raise LoadError(
             f"Attention implementation {chosen!r} cannot be run by row.",
             hint="Load the model with attn_implementation='sdpa'.",
@@ -73,14 +86,14 @@ def is_causal_without_mask(config: PretrainedConfig) -> bool:
 
 
 @contextmanager
-def attending(forward: RaggedForward, windows: tuple[int | None, ...]) -> Generator[None]:
+def attending(forward: RaggedForward, cache: RaggedCache) -> Generator[None]:
     """Announce a forward of this thread.
 
     Args:
         forward: Its rows.
-        windows: The sliding window of each layer.
+        cache: Where it was begun.
     """
-    token = _forward.set((forward, windows))
+    token = _forward.set((forward, cache))
     try:
         yield
     finally:
@@ -101,19 +114,72 @@ def _attention(
     announced = _forward.get()
     if announced is None:
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
-    forward, windows = announced
-    window = windows[cast("int", module.layer_idx)]
+    forward, cache = announced
+    window = cache.layer_windows[cast("int", module.layer_idx)]
     attend: Attention = _grouped_sdpa if kind == "sdpa" else _plain(kind, module)
-    attended = []
-    for run in forward.runs:
+
+    def attend_run(run: Run, keys: Tensor, values: Tensor) -> Tensor:
         mask = run.masks[window]
         if mask is not None:
             mask = mask.to(query.device)
             mask = _added(mask, query.dtype) if kind == "eager" else mask
-        keys, values = (forward.seen_by(run, states, window) for states in (key, value))
-        output, _ = attend(module, run.padded(query), keys, values, mask, **options)
-        attended.append(run.packed(output))
-    return torch.cat(attended)[None].contiguous(), None
+        return attend(module, run.padded(query), keys, values, mask, **options)[0]
+
+    return _by_run(forward, key, value, window, attend_run), None
+
+
+def _compiled_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    scaling: float | None = None,
+    **options: object,
+) -> tuple[Tensor, Tensor | None]:
+    """`_attention` as an operation; the keys and values are those of the new tokens alone."""
+    del attention_mask
+    if any(options.get(name) is not None for name in _UNUSUAL):
+        raise LoadError(
+            f"The attention of {type(module).__name__} cannot be compiled.",
+            hint="Load the model without compile=True.",
+        )
+    layer = cast("int", module.layer_idx)
+    return torch.ops.gemma_structured.ragged_attention(query, key, value, layer, scaling), None
+
+
+def _write_and_attend(
+    query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None
+) -> Tensor:
+    announced = _forward.get()
+    if announced is None:
+        raise RuntimeError("A compiled model runs in its session alone: load another one.")
+    forward, cache = announced
+    window = cache.layer_windows[layer]
+    keys, values = cache.write(key, value, layer)
+
+    def attend_run(run: Run, keys: Tensor, values: Tensor) -> Tensor:
+        mask = run.masks[window]
+        mask = None if mask is None else mask.to(query.device)
+        return _sdpa(run.padded(query), keys, values, mask, scaling)
+
+    return _by_run(forward, keys, values, window, attend_run)
+
+
+def _by_run(
+    forward: RaggedForward,
+    keys: Tensor,
+    values: Tensor,
+    window: int | None,
+    attend: Callable[[Run, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Let each run attend to what it sees: `[1, tokens, heads, dim]`."""
+    attended = []
+    for run in forward.runs:
+        seen = (forward.seen_by(run, states, window) for states in (keys, values))
+        attended.append(run.packed(attend(run, *seen)))
+    return torch.cat(attended)[None].contiguous()
 
 
 def _grouped_sdpa(
@@ -124,24 +190,44 @@ def _grouped_sdpa(
     mask: Tensor | None,
     **options: object,
 ) -> tuple[Tensor, Tensor | None]:
+    """Scaled dot product attention; transformers' where a model asks for more than that."""
+    if any(options.get(name) is not None for name in _UNUSUAL):
+        return _plain("sdpa", module)(module, query, key, value, mask, **options)
+    return _sdpa(query, key, value, mask, cast("float | None", options.get("scaling"))), None
+
+
+def _sdpa(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+) -> Tensor:
     """Scaled dot product attention that copies no keys for the heads that share them.
 
     The queries of heads that share a key stand one behind another, as those of more tokens would;
     transformers does that for one token, and otherwise repeats the keys.
+
+    Args:
+        query: `[rows, heads, width, dim]`.
+        key: `[rows, key heads, seen, dim]`.
+        value: As `key`.
+        mask: See `Run.masks`; without one, each token sees those up to its own, and one token all.
+        scaling: Of the scores.
+
+    Returns:
+        `[rows, width, heads, dim]`.
     """
-    unusual = any(options.get(name) is not None for name in ("softcap", "position_bias", "s_aux"))
-    if mask is None or unusual:
-        return _plain("sdpa", module)(module, query, key, value, mask, **options)
     rows, heads, width, _ = query.shape
     shared = heads // key.shape[1]
+    if mask is None and width > 1:
+        return functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scaling, enable_gqa=shared > 1
+        ).transpose(1, 2)
     attended = functional.scaled_dot_product_attention(
         query.reshape(rows, key.shape[1], shared * width, -1),
         key,
         value,
-        attn_mask=mask.repeat(1, 1, shared, 1),
-        scale=cast("float | None", options.get("scaling")),
+        attn_mask=None if mask is None else mask.repeat(1, 1, shared, 1),
+        scale=scaling,
     )
-    return attended.reshape(rows, heads, width, -1).transpose(1, 2), None
+    return attended.reshape(rows, heads, width, -1).transpose(1, 2)
 
 
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
@@ -159,3 +245,24 @@ def _plain(kind: str, module: nn.Module) -> Attention:
 for _kind in _KINDS:
     AttentionInterface.register(_PREFIX + _kind, partial(_attention, kind=_kind))
     AttentionMaskInterface.register(_PREFIX + _kind, ALL_MASK_ATTENTION_FUNCTIONS[_kind])
+AttentionInterface.register(_PREFIX + _COMPILED, _compiled_attention)
+AttentionMaskInterface.register(_PREFIX + _COMPILED, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+
+_library = torch.library.Library("gemma_structured", "DEF")  # type: ignore[no-untyped-call]
+_library.define(  # type: ignore[no-untyped-call]
+    "ragged_attention(Tensor query, Tensor key, Tensor value, SymInt layer, float? scaling)"
+    " -> Tensor"
+)
+_library.impl(  # type: ignore[no-untyped-call]
+    "ragged_attention", _write_and_attend, "CompositeExplicitAutograd"
+)
+
+
+def _like(query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float | None) -> Tensor:
+    """What comes out, for the compiler."""
+    del key, layer, scaling
+    batch, heads, tokens, _ = query.shape
+    return query.new_empty(batch, tokens, heads, value.shape[3])
+
+
+torch.library.register_fake("gemma_structured::ragged_attention", _like)

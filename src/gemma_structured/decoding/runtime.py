@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from gemma_structured.decoding.cache_usage import CacheUsage, MemoryUsage
 from gemma_structured.decoding.chat_tokenizer import TransformersChatTokenizer
+from gemma_structured.decoding.compiled_layers import compile_layers
 from gemma_structured.decoding.engine import Engine
 from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.loop import DecodeLoop
@@ -74,16 +75,21 @@ def start(loaded: LoadedModel, options: RuntimeOptions) -> Runtime:
     """Make a loaded model ready to answer.
 
     Raises:
-        LoadError: Its attention cannot be run by row, its draft model does not fit it, or a grammar
-            library is missing.
+        LoadError: Its attention cannot be run by row, its layers cannot be compiled, its draft
+            model does not fit it, or a grammar library is missing.
     """
     vocabulary = Vocabulary.from_tokenizer(
         cast("Tokenizer", loaded.tokenizer.backend_tokenizer),
         end_ids=loaded.end_ids,
         size=loaded.model.config.get_text_config(decoder=True).vocab_size,
     )
+    if options.compile:
+        compile_layers(loaded.model, loaded.name)
     session = TransformersSession(
-        loaded.model, loaded.context_length, switch_experts=_experts_depend_on_width(loaded)
+        loaded.model,
+        loaded.context_length,
+        switch_experts=_experts_depend_on_width(loaded),
+        compiled=options.compile,
     )
     prefixes = PrefixStore(options.prefix_cache_bytes)
 

@@ -32,6 +32,7 @@ class RuntimeOptions:
             experts on a CPU (its cost follows the number of experts that are hit). The outputs are
             the same.
         prefill_chunk: The most prompt tokens that one forward reads.
+        compile: Whether the layers are compiled by `torch.compile`, at the first forwards.
         selection: How tokens are chosen: `"rows"` one row after another on the CPU, `"batch"` all
             rows at once on the device of the logits; `"auto"` by device. The outputs are the same.
     """
@@ -44,6 +45,7 @@ class RuntimeOptions:
     grammar_cache_size: int = 256
     drafts: Literal["auto", "on", "off"] = "auto"
     prefill_chunk: int = 512
+    compile: bool = False
     selection: Literal["auto", "rows", "batch"] = "auto"
 
     def __post_init__(self) -> None:

@@ -8,10 +8,12 @@ logits are those of a fresh prefill of its tokens alone.
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NewType, Protocol, cast
 
 import torch
 
+from gemma_structured.decoding.compiled_layers import running_compiled
 from gemma_structured.decoding.head import Head
 from gemma_structured.decoding.kv_cache import RaggedCache
 from gemma_structured.decoding.kv_snapshot import KVSnapshot
@@ -176,27 +178,33 @@ class TransformersSession:
         switch_experts: Compute a mixture of experts by `grouped_mm` for many tokens and by
             `batched_mm` for few, as transformers' `generate` does on a GPU. On a CPU `grouped_mm`
             is best throughout.
+        compiled: Whether the layers are compiled; see `compile_layers`.
 
     Raises:
         LoadError: The model's attention cannot be run by row.
     """
 
     def __init__(
-        self, model: PreTrainedModel, context_length: int, *, switch_experts: bool = False
+        self,
+        model: PreTrainedModel,
+        context_length: int,
+        *,
+        switch_experts: bool = False,
+        compiled: bool = False,
     ) -> None:
         self._model = model
         self._switch_experts = switch_experts
         self._config = model.config.get_text_config(decoder=True)
         self._context_length = context_length
-        self._windows = tuple(layer_windows(self._config))
-        self._cache = RaggedCache(self._windows)
+        self._compiled = compiled
+        self._cache = RaggedCache(layer_windows(self._config), attention_writes=compiled)
         self._slots: dict[Row, int] = {}
         self._numbers = itertools.count()
         self._head = Head(model)
         self._device = cast("Tensor", model.get_input_embeddings().weight).device
         # Passed as a mask, it keeps the model from making one: `attending` knows the masks.
         self._no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=self._device)
-        use_ragged_attention(model, self._config)
+        use_ragged_attention(model, self._config, compiled=compiled)
 
     @property
     def context_length(self) -> int:
@@ -286,7 +294,8 @@ class TransformersSession:
         forward = self._cache.begin(
             counts, self._device, causal_default=is_causal_without_mask(self._config)
         )
-        with attending(forward, self._windows):
+        running = running_compiled() if self._compiled else nullcontext()
+        with attending(forward, self._cache), running:
             states = self._head.run(
                 to_device(_last_positions(list(counts.values()), wanted), self._device),
                 input_ids=to_device(tokens, self._device),

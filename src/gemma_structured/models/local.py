@@ -73,6 +73,9 @@ class LocalModel(Model):
             is nothing to copy: for a Gemma 4 its `…-assistant` checkpoint. It is loaded onto the
             same device. The outputs are the same.
         prefill_chunk: The most prompt tokens that one forward reads.
+        compile: Compile the layers by `torch.compile`: the first forwards take a minute, the later
+            ones less than before. It needs a C++ compiler, on a GPU Triton, and is not for
+            `precision="int8"`. The model runs here alone then, also one that was given.
 
     Raises:
         InputError: An option is out of its range.
@@ -102,11 +105,14 @@ class LocalModel(Model):
         drafts: Literal["auto", "on", "off"] = "auto",
         draft_model: str | Path | None = None,
         prefill_chunk: int = 512,
+        compile: bool = False,  # noqa: A002 - as in PyTorch and transformers
     ) -> None:
         if not str(source):
             raise InputError("source is empty: give a folder or a hub id.")
         if draft_model is not None and drafts == "off":
             raise InputError("A draft_model is given, and drafts are off: choose one.")
+        if compile and precision == "int8":
+            raise InputError('Layers in precision="int8" cannot be compiled: choose one.')
         options = LoadOptions(
             device=device,
             precision=precision,
@@ -131,6 +137,7 @@ class LocalModel(Model):
             grammar_cache_size=grammar_cache_size,
             drafts=drafts,
             prefill_chunk=prefill_chunk,
+            compile=compile,
         )
         self._runtime: Runtime | None = None
         self._lock = threading.Lock()
