@@ -88,7 +88,7 @@ def test_answers_are_the_same(tiny_model: Callable[[Architecture], LoadedModel])
 def test_a_compiled_model_runs_in_its_session_alone(model_for_law: ModelFor) -> None:
     """Elsewhere it says so, and computes nothing."""
     session = compiled_session(model_for_law("mixtral"))
-    with pytest.raises(RuntimeError, match="runs in its session alone"):
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="runs in its session alone"):
         session._model(input_ids=torch.ones(1, 3, dtype=torch.long), use_cache=False)
 
 
