@@ -81,7 +81,7 @@ def _check_compiler(device: torch.device, name: str) -> None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise LoadError(
             f"{name!r} cannot be compiled: torch.compile does not work here ({reason}).",
-            hint="Install a C++ compiler (g++ or clang), on a GPU Triton; or leave compile=True.",
+            hint="Install a C++ compiler (on a GPU: Triton), or load it without compile=True.",
             model_name=name,
         ) from error
 

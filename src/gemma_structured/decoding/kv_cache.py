@@ -48,9 +48,9 @@ class RaggedCache(Cache):
     """
 
     def __init__(self, windows: Sequence[int | None], *, attention_writes: bool = False) -> None:
-        super().__init__(layers=[RaggedLayer(self, window) for window in windows])
+        self._layers = [RaggedLayer(self, window) for window in windows]
+        super().__init__(layers=[*self._layers])
         self._attention_writes = attention_writes
-        self.layer_windows = tuple(windows)
         self.windows = tuple(dict.fromkeys(windows))
         self.lengths: list[int] = []
         self.bases: dict[int | None, list[int]] = {window: [] for window in self.windows}
@@ -72,6 +72,10 @@ class RaggedCache(Cache):
             return key_states, value_states
         return self.write(key_states, value_states, layer_idx)
 
+    def window(self, layer: int) -> int | None:
+        """The sliding window of a layer in tokens, `None` for full attention."""
+        return self._layers[layer].window
+
     def write(self, key_states: Tensor, value_states: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Write the forward's tokens to a layer; see `RaggedLayer.update`."""
         return self._layers[layer].update(key_states, value_states)
@@ -89,10 +93,6 @@ class RaggedCache(Cache):
     def most_bytes(self, rows: int, tokens: int) -> int:
         """The most memory that rows come to take, none of them longer than so many tokens."""
         return rows * most_capacity(tokens) * self._bytes_per_token
-
-    @property
-    def _layers(self) -> list[RaggedLayer]:
-        return [layer for layer in self.layers if isinstance(layer, RaggedLayer)]
 
     @torch.inference_mode()
     def add(self, snapshot: KVSnapshot | None = None) -> int:

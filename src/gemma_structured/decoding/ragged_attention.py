@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import torch
+from torch.library import Library, register_fake
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
     from gemma_structured.decoding.kv_cache import RaggedCache
-    from gemma_structured.decoding.ragged_forward import RaggedForward, Run
+    from gemma_structured.decoding.ragged_forward import RaggedForward
 
     Attention = Callable[..., tuple[Tensor, Tensor | None]]
 
@@ -115,17 +116,15 @@ def _attention(
     if announced is None:
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
     forward, cache = announced
-    window = cache.layer_windows[cast("int", module.layer_idx)]
-    attend: Attention = _grouped_sdpa if kind == "sdpa" else _plain(kind, module)
+    window = cache.window(cast("int", module.layer_idx))
+    implementation: Attention = _grouped_sdpa if kind == "sdpa" else _plain(kind, module)
 
-    def attend_run(run: Run, keys: Tensor, values: Tensor) -> Tensor:
-        mask = run.masks[window]
-        if mask is not None:
-            mask = mask.to(query.device)
-            mask = _added(mask, query.dtype) if kind == "eager" else mask
-        return attend(module, run.padded(query), keys, values, mask, **options)[0]
+    def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is not None and kind == "eager":
+            mask = _added(mask, query.dtype)
+        return implementation(module, query, keys, values, mask, **options)[0]
 
-    return _by_run(forward, key, value, window, attend_run), None
+    return _by_run(forward, query, key, value, window=window, attend=attend), None
 
 
 def _compiled_attention(
@@ -156,29 +155,27 @@ def _write_and_attend(
     if announced is None:
         raise RuntimeError("A compiled model runs in its session alone: load another one.")
     forward, cache = announced
-    window = cache.layer_windows[layer]
     keys, values = cache.write(key, value, layer)
-
-    def attend_run(run: Run, keys: Tensor, values: Tensor) -> Tensor:
-        mask = run.masks[window]
-        mask = None if mask is None else mask.to(query.device)
-        return _sdpa(run.padded(query), keys, values, mask, scaling)
-
-    return _by_run(forward, keys, values, window, attend_run)
+    attend = partial(_sdpa, scaling=scaling)
+    return _by_run(forward, query, keys, values, window=cache.window(layer), attend=attend)
 
 
 def _by_run(
     forward: RaggedForward,
+    query: Tensor,
     keys: Tensor,
     values: Tensor,
+    *,
     window: int | None,
-    attend: Callable[[Run, Tensor, Tensor], Tensor],
+    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
 ) -> Tensor:
     """Let each run attend to what it sees: `[1, tokens, heads, dim]`."""
     attended = []
     for run in forward.runs:
-        seen = (forward.seen_by(run, states, window) for states in (keys, values))
-        attended.append(run.packed(attend(run, *seen)))
+        seen, known = (forward.seen_by(run, states, window) for states in (keys, values))
+        mask = run.masks[window]
+        mask = None if mask is None else mask.to(query.device)
+        attended.append(run.packed(attend(run.padded(query), seen, known, mask)))
     return torch.cat(attended)[None].contiguous()
 
 
@@ -248,12 +245,12 @@ for _kind in _KINDS:
 AttentionInterface.register(_PREFIX + _COMPILED, _compiled_attention)
 AttentionMaskInterface.register(_PREFIX + _COMPILED, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
-_library = torch.library.Library("gemma_structured", "DEF")  # type: ignore[no-untyped-call]
-_library.define(  # type: ignore[no-untyped-call]
+_operations = Library("gemma_structured", "DEF")  # type: ignore[no-untyped-call]
+_operations.define(  # type: ignore[no-untyped-call]
     "ragged_attention(Tensor query, Tensor key, Tensor value, SymInt layer, float? scaling)"
     " -> Tensor"
 )
-_library.impl(  # type: ignore[no-untyped-call]
+_operations.impl(  # type: ignore[no-untyped-call]
     "ragged_attention", _write_and_attend, "CompositeExplicitAutograd"
 )
 
@@ -265,4 +262,4 @@ def _like(query: Tensor, key: Tensor, value: Tensor, layer: int, scaling: float 
     return query.new_empty(batch, tokens, heads, value.shape[3])
 
 
-torch.library.register_fake("gemma_structured::ragged_attention", _like)
+register_fake("gemma_structured::ragged_attention", _like)

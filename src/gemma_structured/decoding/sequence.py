@@ -129,8 +129,8 @@ class TokenSequence:
     @property
     def reads_fixed_part(self) -> bool:
         """Whether it is still to read what later prompts will find in the prefix store."""
-        read = len(self.prompt_ids) - len(self.pending)
-        return self.reading_prompt and not self.begins_with_fixed_part and read < self.fixed_length
+        misses_it = not self.begins_with_fixed_part and self.row_length < self.fixed_length
+        return self.reading_prompt and misses_it
 
     @property
     def takes_largest(self) -> bool:
