@@ -2,16 +2,15 @@
 
     python benchmarks/memory.py                         # a tiny random Mixtral, minutes
     python benchmarks/memory.py --counts 100 500 --json results.json
-    MALLOC_ARENA_MAX=1 python benchmarks/memory.py      # the allocator keeps less for itself
 
 Every document is another one, the schemas are more than the grammar cache has room for, rows are
 decoded together, and every tenth answer is left in the middle. All caches have small limits, so that
 they are full before the first figure is taken.
 
-Resident memory is more than what is held: the C allocator keeps what threads have freed, in an arena
-for each, and it takes some hundreds of extractions until its arenas are as large as they get. What is
-held is in the other columns: the allocator's own count of what is in use, and Python's of its blocks.
-Those creep up by a block an answer until Pydantic's cache of strings (16,384) is full.
+The figures are taken when the model has been idle for a moment: while it works, resident memory is more
+than what is held, since the C allocator keeps what threads have freed. The other columns say what is held:
+the allocator's own count of what is in use, and Python's of its blocks. Those creep up by a block an answer
+until Pydantic's cache of strings (16,384) is full.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ from gemma_structured.testing import tiny_models
 
 SCHEMAS = 24
 TOGETHER = 8
+IDLE = 3
 LIMITS = {"kv_cache_bytes": 4 * 2**20, "prefix_cache_bytes": 2**20, "grammar_cache_size": 8}
 WORDS = ("quick", "brown", "fox", "lazy", "dog")
 
@@ -133,6 +133,7 @@ def figures(model: gs.LocalModel, extractions: int, start: float) -> Figures:
     """Look at the process once nothing runs."""
     while model.cache_usage.kv_cache.entries:
         time.sleep(0.01)
+    time.sleep(IDLE)
     gc.collect()
     tensors = [each for each in gc.get_objects() if type(each) is torch.Tensor]
     tensors += model.runtime().loaded.model.parameters()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,7 @@ def our_lanes(model: gs.LocalModel) -> list[Lane]:
 
 
 def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
-    """outlines, transformers with two libraries' processors, guidance and llama.cpp if installed.
+    """outlines, transformers with other libraries' processors, and of the rest what is installed.
 
     Not outlines' default backend: it takes minutes to compile these schemas for this vocabulary.
     """
@@ -170,6 +171,11 @@ def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
         _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
         _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
     ]
+    try:
+        enforcer = _format_enforcer(loaded)
+        lanes.append(_generate("generate + lm-format-enforcer", loaded, prompt, enforcer))
+    except ImportError:
+        print("lm-format-enforcer is not installed: left out (pip install lm-format-enforcer)")
     try:
         lanes.append(_guidance(loaded, prompt))
     except ImportError:
@@ -313,6 +319,25 @@ def _llguidance(loaded: Any) -> Callable[[str], Any]:
             return scores
 
     return lambda kind: Processor(grammars[kind])
+
+
+def _format_enforcer(loaded: Any) -> Callable[[str], Any]:
+    from transformers import PrefixConstrainedLogitsProcessor, tokenization_utils_base
+
+    # Where lm-format-enforcer 0.11 looks for a class that is in the other module since transformers 5.
+    sys.modules.setdefault("transformers.tokenization_utils", tokenization_utils_base)
+    from lmformatenforcer import JsonSchemaParser
+    from lmformatenforcer.integrations import transformers as enforcer
+
+    tokens = enforcer.build_token_enforcer_tokenizer_data(loaded.tokenizer)
+    schemas = {name: schema.model_json_schema() for name, schema in _schemas().items()}
+
+    def processor_for(kind: str) -> Any:
+        parser = JsonSchemaParser(schemas[kind])
+        allowed = enforcer.build_transformers_prefix_allowed_tokens_fn(tokens, parser)
+        return PrefixConstrainedLogitsProcessor(allowed, num_beams=1)
+
+    return processor_for
 
 
 def _guidance(loaded: Any, prompt: Any) -> Lane:

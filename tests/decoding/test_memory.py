@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+import psutil
 import pytest
 import torch
 from pydantic import BaseModel, Field, create_model
 
 import gemma_structured as gs
+from gemma_structured.decoding.free_memory import FreeMemory, free_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 LIMITS: Any = {"kv_cache_bytes": 2**20, "prefix_cache_bytes": 2**18, "grammar_cache_size": 3}
@@ -122,3 +126,64 @@ def test_nothing_is_left_of_what_has_ended(local: Callable[..., gs.LocalModel]) 
     assert 0 < usage.prefix_cache.nbytes <= usage.prefix_cache.max_bytes
     assert usage.grammar_cache.size == usage.grammar_cache.max_size
     assert usage.grammar_cache.evictions > 10
+
+
+ON_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
+needs_glibc = pytest.mark.skipif(not ON_GLIBC, reason="only glibc keeps free memory, and can trim")
+
+
+def resident() -> int:
+    """MiB of this process that are in memory."""
+    return psutil.Process().memory_info().rss // 2**20
+
+
+@pytest.fixture
+def freed() -> Iterator[Callable[[], None]]:
+    """Frees 160 MiB that the C library keeps, since one small block behind them is still in use."""
+    last: list[torch.Tensor] = []
+    while free_memory._timer is not None:  # of the tests before
+        time.sleep(0.01)
+
+    def free() -> None:
+        tensors = [torch.ones(4096) for _ in range(10_000)]
+        last.append(tensors[-1])
+
+    yield free
+    last.clear()
+
+
+def fell_by(mebibytes: int, before: int, seconds: float) -> bool:
+    """Whether resident memory falls so far in some time."""
+    end = time.monotonic() + seconds
+    while resident() > before - mebibytes:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@needs_glibc
+def test_free_memory_goes_back_when_there_is_nothing_to_do(
+    local: Callable[..., gs.LocalModel], freed: Callable[[], None]
+) -> None:
+    """Some time after the last answer, the process is as large as what it holds."""
+    model = local("mixtral")
+    freed()
+    before = resident()
+    model.generate("doc", gs.Regex("[a-z]{5}"))
+    assert fell_by(100, before, 10)
+
+
+@needs_glibc
+def test_free_memory_is_kept_while_anyone_works(freed: Callable[[], None]) -> None:
+    """What the next answer would ask for again; the last who works gives it back."""
+    memory = FreeMemory(delay=0.05)
+    freed()
+    before = resident()
+    with memory.in_use():
+        with memory.in_use():
+            """One of two."""
+        assert not fell_by(100, before, 0.3)
+    with memory.in_use():  # again before the delay is over
+        assert not fell_by(100, before, 0.3)
+    assert fell_by(100, before, 10)

@@ -121,6 +121,53 @@ def test_int8_is_near_float32(small: Path) -> None:
     assert 0 < float(difference) < 0.1
 
 
+@needs_int8
+def test_layers_with_the_same_input_share_a_product(small: Path) -> None:
+    """Each gives what it gives alone, in whatever order they are asked, on whatever input."""
+    model = load_model(small, LoadOptions(device="cpu", precision="int8")).model
+    plain = load_model(small, LoadOptions(device="cpu", precision="float32")).model
+    layer, expected = model.get_decoder().layers[0], plain.get_decoder().layers[0]
+    attention, mlp = layer.self_attn, layer.mlp
+    assert attention.q_proj._product is attention.k_proj._product is attention.v_proj._product
+    assert mlp.gate_proj._product is mlp.up_proj._product
+    assert attention.o_proj._product is not attention.q_proj._product
+    names = ("q_proj", "k_proj", "v_proj")
+    alone = {name: Int8Linear(getattr(expected.self_attn, name)) for name in names}
+    first, second = torch.randn(2, 1, 5, alone["q_proj"].in_features)
+    with torch.inference_mode():
+        for name, states in [
+            *[(name, first) for name in reversed(names)],
+            ("q_proj", first),  # left in the middle
+            ("v_proj", second),
+            ("v_proj", second),  # again
+            ("k_proj", first),
+        ]:
+            assert torch.equal(getattr(attention, name)(states), alone[name](states)), name
+
+
+@needs_int8
+def test_a_shared_product_keeps_nothing_once_all_have_asked(small: Path) -> None:
+    """Its results may be large: those of a whole prompt."""
+    model = load_model(small, LoadOptions(device="cpu", precision="int8")).model
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([IDS]))
+    linears = [module for module in model.modules() if isinstance(module, Int8Linear)]
+    assert linears
+    assert all(linear._product._last is None for linear in linears)
+
+
+@needs_int8
+def test_layers_without_keys_of_their_own_ask_for_their_queries_alone() -> None:
+    """What they share is computed elsewhere, so it is not computed here."""
+    module = torch.nn.Module()
+    for name in ("q_proj", "k_proj", "v_proj"):
+        module.add_module(name, torch.nn.Linear(64, 8))
+    module.is_kv_shared_layer = True  # type: ignore[assignment]
+    precision._quantize(module)
+    products = [linear._product for linear in module.children()]
+    assert len(set(products)) == 3
+
+
 def test_int8_is_refused_where_it_cannot_be_had(
     tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,10 +195,13 @@ def test_a_definition_used_in_two_ways_is_left_alone_in_both():
         {"items": 0},
         {"properties": 0},
         {"key_length": -5},
+        {"items": "3"},
+        {"string_length": 2.5},
+        {"fraction_digits": True},
     ],
 )
 def test_bounds_have_a_range(kwargs):
-    """Bounds that allow nothing, or that no grammar holds, are refused."""
+    """Bounds that allow nothing, that no grammar holds, or that are no counts, are refused."""
     with pytest.raises(InputError, match=next(iter(kwargs))):
         Bounds(**kwargs)
 

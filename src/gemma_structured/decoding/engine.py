@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from gemma_structured.decoding.failures import explain
+from gemma_structured.decoding.free_memory import free_memory
 from gemma_structured.exceptions import ModelBusyError
 
 if TYPE_CHECKING:
@@ -142,11 +143,12 @@ class Engine:
                 self._worker.start()
 
     def _work(self) -> None:
-        try:
-            while self._turn():
-                """Until there is no work."""
-        except BaseException as error:  # noqa: BLE001 - those who wait must not wait for ever
-            self._give_up(error)
+        with free_memory.in_use():
+            try:
+                while self._turn():
+                    """Until there is no work."""
+            except BaseException as error:  # noqa: BLE001 - those who wait must not wait for ever
+                self._give_up(error)
 
     def _turn(self) -> bool:
         """Let requests leave and join, and run their forwards; say whether there were any."""

@@ -17,9 +17,11 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
-__all__ = ["Int8Linear", "Int8Matrix", "is_supported", "rounded"]
+__all__ = ["Int8Linear", "Int8Matrix", "SharedProduct", "is_supported", "rounded"]
 
 _LARGEST = 127
 _ZERO = 128
@@ -58,25 +60,58 @@ class Int8Matrix:
         return cast("Tensor", integers.dequantize())
 
 
+class SharedProduct:
+    """The products of linear layers with the same input, as one: most of a small one is overhead.
+
+    Each layer asks for its own, one after another. The first one computes those of all; what is
+    the same input is told by identity, so nothing may write to it between them.
+
+    Args:
+        linears: The layers, of as many inputs each.
+    """
+
+    def __init__(self, linears: Sequence[nn.Linear]) -> None:
+        self._matrix = Int8Matrix(torch.cat([linear.weight.detach() for linear in linears]))
+        self._sizes = [linear.out_features for linear in linears]
+        self._last: tuple[Tensor, dict[int, Tensor]] | None = None
+
+    def of(self, index: int, states: Tensor) -> Tensor:
+        """Multiply `[…, inputs]` with the weight of one of the layers: `[tokens, outputs]`."""
+        last = self._last  # another thread may set another one
+        if last is None or last[0] is not states or index not in last[1]:
+            rows = states.reshape(-1, states.shape[-1]).float()
+            products = torch.split_with_sizes(self._matrix.product(rows), self._sizes, dim=1)
+            last = self._last = (states, dict(enumerate(products)))
+        product = last[1].pop(index)
+        if not last[1]:
+            self._last = None
+        return product
+
+
 class Int8Linear(nn.Module):
-    """An `nn.Linear` whose weight is an `Int8Matrix`.
+    """An `nn.Linear` whose weight is (part of) an `Int8Matrix`.
 
     Args:
         linear: The layer to take the place of.
+        product: The product that it shares with others; its own unless given.
+        index: Which of those layers it is.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(
+        self, linear: nn.Linear, product: SharedProduct | None = None, index: int = 0
+    ) -> None:
         super().__init__()
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.bias = cast("nn.Parameter | None", linear.bias)
-        self._matrix = Int8Matrix(linear.weight.detach())
+        self._product = product or SharedProduct([linear])
+        self._index = index
 
     def forward(self, states: Tensor) -> Tensor:
         """Multiply `[…, in_features]` to `[…, out_features]`."""
-        product = self._matrix.product(states.reshape(-1, self.in_features).float())
+        product = self._product.of(self._index, states)
         if self.bias is not None:
-            product += self.bias
+            product = product + self.bias
         return product.view(*states.shape[:-1], self.out_features).to(states.dtype)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import nn
 
-from gemma_structured.decoding.int8 import Int8Linear, is_supported
+from gemma_structured.decoding.int8 import Int8Linear, SharedProduct, is_supported
 from gemma_structured.decoding.loaded_model import has_experts
 from gemma_structured.decoding.model_cache import cache_root
 from gemma_structured.exceptions import LoadError
@@ -34,6 +34,9 @@ __all__ = ["with_precision"]
 _ROUNDS = 5
 _WIDTHS = (1, 4, 4, 16, 64)
 """The numbers of tokens that are timed: mostly steps of an answer, and some of a prompt."""
+
+_SAME_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Linear layers that get the same input, by their names in the models of transformers."""
 
 _CLEARLY = 0.85
 """bfloat16 is taken where it needs at most this share of the time: float32's logits are exact."""
@@ -78,11 +81,23 @@ def _check_int8(model: PreTrainedModel, name: str) -> None:
 
 
 def _quantize(module: nn.Module) -> None:
-    for name, child in module.named_children():
-        if type(child) is nn.Linear:
-            setattr(module, name, Int8Linear(child))
-        else:
-            _quantize(child)
+    for names in _same_input(module):
+        linears = [cast("nn.Linear", getattr(module, name)) for name in names]
+        product = SharedProduct(linears)
+        for index, (name, linear) in enumerate(zip(names, linears, strict=True)):
+            setattr(module, name, Int8Linear(linear, product, index))
+    for child in module.children():
+        _quantize(child)
+
+
+def _same_input(module: nn.Module) -> list[tuple[str, ...]]:
+    """The linear layers of a module by their names; together those that get the same input."""
+    names = [name for name, child in module.named_children() if type(child) is nn.Linear]
+    # A layer that shares its keys with another one asks for the queries alone.
+    can_share = not getattr(module, "is_kv_shared_layer", False)
+    groups = [group for group in _SAME_INPUT if can_share and set(group) <= set(names)]
+    grouped = {name for group in groups for name in group}
+    return [*groups, *((name,) for name in names if name not in grouped)]
 
 
 def _faster(model: PreTrainedModel) -> str:

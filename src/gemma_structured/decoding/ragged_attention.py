@@ -27,7 +27,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from gemma_structured.exceptions import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from torch import Tensor, nn
     from transformers import PretrainedConfig, PreTrainedModel
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gemma_structured.decoding.ragged_forward import RaggedForward
 
     Attention = Callable[..., tuple[Tensor, Tensor | None]]
+    Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 __all__ = ["attending", "is_causal_without_mask", "use_ragged_attention"]
 
@@ -116,15 +117,18 @@ def _attention(
     if announced is None:
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
     forward, cache = announced
+    is_usual = kind == "sdpa" and not _asks_for_more(options)
+    attend: Attend
+    if is_usual:
+        attend = partial(_sdpa, scaling=cast("float | None", options.get("scaling")))
+    else:
+        plain = _plain(kind, module)
+
+        def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+            return plain(module, query, keys, values, mask, **options)[0]
+
     window = cache.window(cast("int", module.layer_idx))
-    implementation: Attention = _grouped_sdpa if kind == "sdpa" else _plain(kind, module)
-
-    def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        if mask is not None and kind == "eager":
-            mask = _added(mask, query.dtype)
-        return implementation(module, query, keys, values, mask, **options)[0]
-
-    return _by_run(forward, query, key, value, window=window, attend=attend), None
+    return _by_run(forward, query, key, value, attend, window=window, grouped=is_usual), None
 
 
 def _compiled_attention(
@@ -139,7 +143,7 @@ def _compiled_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """`_attention` as an operation; the keys and values are those of the new tokens alone."""
     del attention_mask
-    if any(options.get(name) is not None for name in _UNUSUAL):
+    if _asks_for_more(options):
         raise LoadError(
             f"The attention of {type(module).__name__} cannot be compiled.",
             hint="Load the model without compile=True.",
@@ -157,7 +161,8 @@ def _write_and_attend(
     forward, cache = announced
     keys, values = cache.write(key, value, layer)
     attend = partial(_sdpa, scaling=scaling)
-    return _by_run(forward, query, keys, values, window=cache.window(layer), attend=attend)
+    window = cache.window(layer)
+    return _by_run(forward, query, keys, values, attend, window=window, grouped=True)
 
 
 def _by_run(
@@ -165,32 +170,23 @@ def _by_run(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
+    attend: Attend,
     *,
     window: int | None,
-    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor],
+    grouped: bool,
 ) -> Tensor:
     """Let each run attend to what it sees: `[1, tokens, heads, dim]`."""
+    copies = query.shape[1] // keys.shape[1] if grouped else 1
     attended = []
     for run in forward.runs:
         seen, known = (forward.seen_by(run, states, window) for states in (keys, values))
-        mask = run.masks[window]
-        mask = None if mask is None else mask.to(query.device)
+        mask = run.added_mask(window, copies, query)
         attended.append(run.packed(attend(run.padded(query), seen, known, mask)))
     return torch.cat(attended)[None].contiguous()
 
 
-def _grouped_sdpa(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    **options: object,
-) -> tuple[Tensor, Tensor | None]:
-    """Scaled dot product attention; transformers' where a model asks for more than that."""
-    if any(options.get(name) is not None for name in _UNUSUAL):
-        return _plain("sdpa", module)(module, query, key, value, mask, **options)
-    return _sdpa(query, key, value, mask, cast("float | None", options.get("scaling"))), None
+def _asks_for_more(options: Mapping[str, object]) -> bool:
+    return any(options.get(name) is not None for name in _UNUSUAL)
 
 
 def _sdpa(
@@ -205,7 +201,8 @@ def _sdpa(
         query: `[rows, heads, width, dim]`.
         key: `[rows, key heads, seen, dim]`.
         value: As `key`.
-        mask: See `Run.masks`; without one, each token sees those up to its own, and one token all.
+        mask: `[rows, 1, heads that share a key * width, seen]`, see `Run.added_mask`; without one,
+            each token sees those up to its own, and one token all.
         scaling: Of the scores.
 
     Returns:
@@ -221,15 +218,10 @@ def _sdpa(
         query.reshape(rows, key.shape[1], shared * width, -1),
         key,
         value,
-        attn_mask=None if mask is None else mask.repeat(1, 1, shared, 1),
+        attn_mask=mask,
         scale=scaling,
     )
     return attended.reshape(rows, heads, width, -1).transpose(1, 2)
-
-
-def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask that is added to scores."""
-    return torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def _plain(kind: str, module: nn.Module) -> Attention:

@@ -7,15 +7,20 @@ of them, and a row with many (a prompt that is read) attends alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-__all__ = ["RaggedForward", "Run"]
+__all__ = ["FEW", "RaggedForward", "Run"]
+
+FEW = 16
+"""Up to so many new tokens, a row attends together with its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,35 @@ class Run:
     masks: Mapping[int | None, Tensor | None]
     row_index: Tensor | None = None
     offset_index: Tensor | None = None
+    _added: dict[object, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def last(self) -> int:
         """The slot behind the last one."""
         return self.first + len(self.counts)
+
+    def added_mask(self, window: int | None, copies: int, scores: Tensor) -> Tensor | None:
+        """A mask as numbers that are added to scores; made once for all layers, if it is small.
+
+        Args:
+            window: Of the layer.
+            copies: How many heads' queries stand one behind another.
+            scores: Of their type and on their device.
+
+        Returns:
+            `[rows, 1, copies * width, to - from]`, or `None` where there is no mask.
+        """
+        mask = self.masks[window]
+        if mask is None:
+            return None
+        key = window, copies, scores.dtype, scores.device
+        added = self._added.get(key)
+        if added is None:
+            visible = mask.to(scores.device).repeat(1, 1, copies, 1)
+            added = torch.where(visible, 0.0, torch.finfo(scores.dtype).min).to(scores.dtype)
+            if max(self.counts) <= FEW:
+                self._added[key] = added
+        return added
 
     def padded(self, packed: Tensor) -> Tensor:
         """Take its tokens out: `[1, heads, tokens, dim]` to `[rows, heads, width, dim]`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gemma_structured.decoding.ragged_forward import RaggedForward, Run
+from gemma_structured.decoding.ragged_forward import FEW, RaggedForward, Run
 from gemma_structured.decoding.transfer import to_device
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["RaggedPlanner", "neighbours"]
-
-_FEW = 16
-"""Up to so many new tokens, a row attends together with its neighbours."""
 
 
 class RaggedPlanner:
@@ -125,7 +122,7 @@ def neighbours(counts: Mapping[int, int]) -> Iterator[tuple[int, tuple[int, ...]
     first, run = 0, list[int]()
     for slot, count in counts.items():
         is_next = bool(run) and slot == first + len(run)
-        if not (is_next and max(*run, count) <= _FEW):
+        if not (is_next and max(*run, count) <= FEW):
             if run:
                 yield first, tuple(run)
             first, run = slot, []

@@ -59,9 +59,11 @@ class Bounds:
             least = 0 if field.name == "fraction_digits" else 1
             if value is None:
                 continue
-            if value < least or value > most.get(field.name, value):
+            if type(value) is not int or value < least or value > most.get(field.name, value):
                 limit = f" to {most[field.name]}" if field.name in most else " or more"
-                raise InputError(f"{field.name} must be {least}{limit}, not {value}.")
+                raise InputError(
+                    f"{field.name} must be an integer of {least}{limit}, not {value!r:.40}."
+                )
 
 
 DEFAULT_BOUNDS: Final = Bounds()
