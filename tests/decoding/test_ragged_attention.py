@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from gemma_structured.decoding.ragged_planner import neighbours
+from gemma_structured.decoding.ragged_planner import RaggedPlanner, neighbours
 from gemma_structured.decoding.session import TransformersSession
 from gemma_structured.exceptions import LoadError
 
@@ -105,6 +105,30 @@ def test_a_model_that_attends_by_itself_is_refused(
     monkeypatch.setattr(type(model), "_supports_attention_backend", False)
     with pytest.raises(LoadError, match=r"MixtralForCausalLM computes its attention by itself"):
         TransformersSession(model, 100)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mask_is_made_once_for_all_layers(dtype: torch.dtype) -> None:
+    """For each kind of layer; that of a long prompt is made again, since it is large."""
+    cpu = torch.device("cpu")
+    planner = RaggedPlanner([5, 9], {None: [0, 0], 4: [0, 0]}, cpu, causal_default=True)
+    (run,) = planner.forward({0: 2, 1: 3}).runs
+    scores = torch.ones(2, dtype=dtype)
+    added = run.added_mask(None, 2, scores)
+    visible = run.masks[None]
+    assert added is not None
+    assert visible is not None
+    assert added.dtype is dtype
+    for part in added.split(3, dim=2):  # the queries of two heads, one behind another
+        assert torch.equal(part == 0, visible)
+        assert (part[~visible] == torch.finfo(dtype).min).all()
+    assert run.added_mask(None, 2, scores) is added
+    assert run.added_mask(4, 2, scores) is not added
+    assert run.added_mask(None, 1, scores) is not added
+    (run,) = planner.forward({0: 17}).runs
+    assert run.added_mask(4, 1, scores) is not run.added_mask(4, 1, scores)
+    (run,) = planner.forward({1: 1}).runs
+    assert run.added_mask(4, 1, scores) is None
 
 
 def test_slots_attend_together_where_they_are_neighbours_with_few_tokens() -> None:
