@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 __all__ = ["FreeMemory", "free_memory"]
 
@@ -45,7 +45,7 @@ class FreeMemory:
         self._timer: threading.Timer | None = None
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def in_use(self) -> Generator[None]:
         """Work inside uses it; a while after the last of it, free memory is given back."""
         with self._lock:
             self._workers += 1

@@ -118,14 +118,13 @@ def _attention(
         return _plain(kind, module)(module, query, key, value, attention_mask, **options)
     forward, cache = announced
     is_usual = kind == "sdpa" and not _asks_for_more(options)
-    attend: Attend
-    if is_usual:
-        attend = partial(_sdpa, scaling=cast("float | None", options.get("scaling")))
-    else:
-        plain = _plain(kind, module)
+    scaling = cast("float | None", options.get("scaling"))
+    plain = _plain(kind, module)
 
-        def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-            return plain(module, query, keys, values, mask, **options)[0]
+    def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        if is_usual:
+            return _sdpa(query, keys, values, mask, scaling)
+        return plain(module, query, keys, values, mask, **options)[0]
 
     window = cache.window(cast("int", module.layer_idx))
     return _by_run(forward, query, key, value, attend, window=window, grouped=is_usual), None
