@@ -224,3 +224,4 @@ def _shutdown() -> None:
     """Let no worker run into the end of the interpreter."""
     for engine in list(_engines):
         engine.shutdown()
+    free_memory.forget()

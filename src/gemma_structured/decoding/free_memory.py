@@ -59,12 +59,20 @@ class FreeMemory:
                     self._timer.daemon = True
                     self._timer.start()
 
+    def forget(self) -> None:
+        """Give nothing back any more: no thread may run into the end of the interpreter."""
+        with self._lock:
+            timer, self._trim = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+
     def _give_back(self) -> None:
         with self._lock:
             self._timer = None
-            idle = not self._workers  # else the end of that work sets the next timer
-        if idle and self._trim is not None:
-            self._trim(0)
+            trim = None if self._workers else self._trim  # the end of that work sets the next timer
+        if trim is not None:
+            trim(0)
 
 
 free_memory: Final = FreeMemory()
