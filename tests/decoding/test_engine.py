@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -517,3 +519,35 @@ def test_nothing_is_kept_of_what_has_ended(engine: Engine, sequence_for: Make) -
     until(lambda: engine._worker is None)
     gc.collect()
     assert gone() is None
+
+
+SLOW_TO_END = """
+import atexit, threading, time
+from contextlib import contextmanager
+
+def tell():  # the first that is registered is the last to run
+    print(*[each.name for each in threading.enumerate() if each.name.startswith("gemma")], "end")
+
+atexit.register(tell)
+
+import gemma_structured as gs
+from gemma_structured.decoding.free_memory import FreeMemory
+from gemma_structured.testing import tiny_models
+
+@contextmanager
+def in_use(memory):
+    yield
+    time.sleep(1)
+
+FreeMemory.in_use = in_use
+model = gs.LocalModel.from_transformers(*tiny_models.build("mixtral"))
+print(model.generate("Is it?", gs.Choice(["yes"])).output)
+"""
+
+
+def test_no_worker_runs_into_the_end_of_the_interpreter() -> None:
+    """Though it has no work any more: freeing a model then would abort the process."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SLOW_TO_END], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert ran.stdout.split() == ["yes", "end"]

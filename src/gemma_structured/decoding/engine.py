@@ -140,6 +140,7 @@ class Engine:
                 self._worker = threading.Thread(
                     target=self._work, name="gemma-structured-engine", daemon=True
                 )
+                _workers.add(self._worker)
                 self._worker.start()
 
     def _work(self) -> None:
@@ -217,11 +218,17 @@ class Engine:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_workers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 @atexit.register
 def _shutdown() -> None:
-    """Let no worker run into the end of the interpreter."""
+    """Let no worker run into the end of the interpreter.
+
+    Nor one that has nothing to do any more: it may be the last that knows of a model, and frees it.
+    """
     for engine in list(_engines):
         engine.shutdown()
+    for worker in list(_workers):
+        worker.join()
     free_memory.forget()
