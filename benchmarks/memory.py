@@ -40,6 +40,8 @@ from gemma_structured.testing import tiny_models
 SCHEMAS = 24
 TOGETHER = 8
 IDLE = 3
+"""Seconds: free memory goes back one second after the last work."""
+
 LIMITS = {"kv_cache_bytes": 4 * 2**20, "prefix_cache_bytes": 2**20, "grammar_cache_size": 8}
 WORDS = ("quick", "brown", "fox", "lazy", "dog")
 

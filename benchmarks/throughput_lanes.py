@@ -171,19 +171,18 @@ def rivals(model: gs.LocalModel, quantized: LoadedModel) -> list[Lane]:
         _generate("generate + xgrammar", loaded, prompt, _xgrammar(loaded)),
         _generate("generate + llguidance", loaded, prompt, _llguidance(loaded)),
     ]
-    try:
-        enforcer = _format_enforcer(loaded)
-        lanes.append(_generate("generate + lm-format-enforcer", loaded, prompt, enforcer))
-    except ImportError:
-        print("lm-format-enforcer is not installed: left out (pip install lm-format-enforcer)")
-    try:
-        lanes.append(_guidance(loaded, prompt))
-    except ImportError:
-        print("guidance is not installed: left out (pip install guidance)")
-    try:
-        lanes += _llama_cpp(prompt)
-    except ImportError:
-        print("llama.cpp is not installed: left out (pip install llama-cpp-python)")
+    optional: dict[str, Callable[[], list[Lane]]] = {
+        "lm-format-enforcer": lambda: [
+            _generate("generate + lm-format-enforcer", loaded, prompt, _format_enforcer(loaded))
+        ],
+        "guidance": lambda: [_guidance(loaded, prompt)],
+        "llama-cpp-python": lambda: _llama_cpp(prompt),
+    }
+    for package, make in optional.items():
+        try:
+            lanes += make()
+        except ImportError:
+            print(f"{package} is not installed: left out (pip install {package})")
     return lanes
 
 

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
-import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +17,7 @@ import torch
 from pydantic import BaseModel, Field, create_model
 
 import gemma_structured as gs
-from gemma_structured.decoding.free_memory import FreeMemory, free_memory
+from gemma_structured.decoding.free_memory import FreeMemory, _malloc_trim, free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,8 +126,7 @@ def test_nothing_is_left_of_what_has_ended(local: Callable[..., gs.LocalModel]) 
     assert usage.grammar_cache.evictions > 10
 
 
-ON_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim")
-needs_glibc = pytest.mark.skipif(not ON_GLIBC, reason="only glibc keeps free memory, and can trim")
+needs_glibc = pytest.mark.skipif(_malloc_trim() is None, reason="only glibc can trim free memory")
 
 
 def resident() -> int:
@@ -141,7 +138,7 @@ def resident() -> int:
 def freed() -> Iterator[Callable[[], None]]:
     """Frees 160 MiB that the C library keeps, since one small block behind them is still in use."""
     last: list[torch.Tensor] = []
-    while free_memory._timer is not None:  # of the tests before
+    while free_memory._is_due:  # of the tests before
         time.sleep(0.01)
 
     def free() -> None:
@@ -187,3 +184,21 @@ def test_free_memory_is_kept_while_anyone_works(freed: Callable[[], None]) -> No
     with memory.in_use():  # again before the delay is over
         assert not fell_by(100, before, 0.3)
     assert fell_by(100, before, 10)
+
+
+@needs_glibc
+def test_nothing_is_given_back_after_it_is_forgotten(freed: Callable[[], None]) -> None:
+    """No thread of it is left then, so that none runs into the end of the interpreter."""
+    memory = FreeMemory(delay=0.05)
+    freed()
+    with memory.in_use():
+        """What sets the timer."""
+    timer = memory._timer
+    assert timer is not None
+    memory.forget()
+    assert not timer.is_alive()
+    before = resident()
+    with memory.in_use():
+        """What would set another one."""
+    assert memory._timer is timer
+    assert not fell_by(100, before, 0.3)

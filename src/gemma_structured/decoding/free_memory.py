@@ -43,6 +43,7 @@ class FreeMemory:
         self._lock = threading.Lock()
         self._workers = 0
         self._timer: threading.Timer | None = None
+        self._is_due = False
 
     @contextmanager
     def in_use(self) -> Generator[None]:
@@ -54,7 +55,8 @@ class FreeMemory:
         finally:
             with self._lock:
                 self._workers -= 1
-                if self._trim is not None and not self._workers and self._timer is None:
+                if self._trim is not None and not self._workers and not self._is_due:
+                    self._is_due = True
                     self._timer = threading.Timer(self._delay, self._give_back)
                     self._timer.daemon = True
                     self._timer.start()
@@ -69,10 +71,11 @@ class FreeMemory:
 
     def _give_back(self) -> None:
         with self._lock:
-            self._timer = None
-            trim = None if self._workers else self._trim  # the end of that work sets the next timer
-        if trim is not None:
-            trim(0)
+            self._is_due = False
+            if (
+                self._trim is not None and not self._workers
+            ):  # else that work's end is the next time
+                self._trim(0)
 
 
 free_memory: Final = FreeMemory()

@@ -119,12 +119,11 @@ def _attention(
     forward, cache = announced
     is_usual = kind == "sdpa" and not _asks_for_more(options)
     scaling = cast("float | None", options.get("scaling"))
-    plain = _plain(kind, module)
 
     def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         if is_usual:
             return _sdpa(query, keys, values, mask, scaling)
-        return plain(module, query, keys, values, mask, **options)[0]
+        return _plain(kind, module)(module, query, keys, values, mask, **options)[0]
 
     window = cache.window(cast("int", module.layer_idx))
     return _by_run(forward, query, key, value, attend, window=window, grouped=is_usual), None

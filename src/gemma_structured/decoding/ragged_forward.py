@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FEW", "RaggedForward", "Run"]
 
 FEW = 16
-"""Up to so many new tokens, a row attends together with its neighbours."""
+"""Up to so many new tokens, a row attends together with its neighbours, and its mask is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,9 @@ class Run:
         key = window, copies, scores.dtype, scores.device
         added = self._added.get(key)
         if added is None:
-            visible = mask.to(scores.device).repeat(1, 1, copies, 1)
-            added = torch.where(visible, 0.0, torch.finfo(scores.dtype).min).to(scores.dtype)
+            hidden = ~mask.to(scores.device)
+            added = scores.new_zeros(mask.shape).masked_fill_(hidden, torch.finfo(scores.dtype).min)
+            added = added.repeat(1, 1, copies, 1)
             if max(self.counts) <= FEW:
                 self._added[key] = added
         return added
